@@ -1,0 +1,72 @@
+//! News of changes, from those who count to those who show: the trait of the update bus.
+
+pub mod memory;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use thiserror::Error;
+
+use crate::checkpoint::{Offset, Partition};
+use crate::model::{PollId, Tally};
+
+/// One piece of news.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Update {
+    /// The poll has these totals at this version. Absolute: an older one that comes later is of no use.
+    Tally(Tally),
+    /// Something about this poll changed that a tally does not say: read it again.
+    Changed(PollId),
+    /// Everything before this offset has been applied.
+    Progress {
+        /// The partition.
+        partition: Partition,
+        /// The offset of the next record to apply.
+        next: Offset,
+    },
+}
+
+/// What a subscriber gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// News, in the order of its publication.
+    Updates(Arc<[Update]>),
+    /// News was lost: read again from the store whatever you show.
+    Lagged,
+}
+
+/// Why news could not be published. Nothing needs to be done about it: subscribers find out from the store.
+#[derive(Debug, Error)]
+#[error("failed to publish updates")]
+pub struct BusError(#[source] pub crate::store::Source);
+
+/// Carries news of changes to every subscriber.
+///
+/// # Delivery
+///
+/// At most once. Every subscriber sees every update or a [`Notice::Lagged`] in its place; the bus is a hint, and the store is the truth.
+///
+/// # Ordering
+///
+/// A subscriber sees the updates of one publisher in the order of publication. Of several publishers, the versions tell which is newer.
+///
+/// # Idempotence
+///
+/// Updates are absolute; one that comes twice says nothing new.
+///
+/// # Cancellation
+///
+/// A dropped `publish` may or may not have reached the subscribers. A dropped stream unsubscribes.
+///
+/// # Wrappers
+///
+/// `Arc<T>` and `Box<T>` are used through the trait object. A wrapper forwards every method; there are no defaults.
+#[async_trait]
+pub trait UpdateBus: Send + Sync {
+    /// Sends updates to every subscriber. Never waits for a slow one.
+    async fn publish(&self, updates: Vec<Update>) -> Result<(), BusError>;
+
+    /// Everything published from now on. The stream ends only when the bus itself is gone.
+    async fn subscribe(&self) -> Result<BoxStream<'static, Notice>, BusError>;
+}

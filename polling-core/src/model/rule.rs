@@ -1,0 +1,143 @@
+//! Whether a vote counts: the one rule, decided one vote at a time by every store.
+
+use std::collections::BTreeMap;
+
+use super::outcome::Outcome;
+use super::poll::{Poll, PollState};
+use super::receipt::Receipt;
+use super::vote::{Choices, Vote, VoteId, VoteKind};
+use crate::checkpoint::Position;
+
+/// What a store remembers of one voter in one poll.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ballot {
+    /// The vote or retraction that stands.
+    pub current: Option<StandingVote>,
+    /// Vote ids that do not stand, with the outcome they have: superseded votes, retractions that were replaced, and votes
+    /// that the poll could not take. Duplicates and late votes are not kept, because they can be derived.
+    pub past: BTreeMap<VoteId, Outcome>,
+}
+
+/// The vote that stands for a voter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StandingVote {
+    /// Its name.
+    pub id: VoteId,
+    /// What is counted; `None` after a retraction.
+    pub choices: Option<Choices>,
+    /// Where it stands in the log.
+    pub position: Position,
+}
+
+/// What a vote does to a ballot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// The vote id was used before: nothing changes, and it has the outcome of the first.
+    Repeat(Outcome),
+    /// Nothing changes and nothing is kept: the outcome can be derived.
+    Refuse(Outcome),
+    /// Nothing changes, and the vote id is kept as invalid, so that a repeat is invalid too.
+    Reject,
+    /// It becomes the vote that stands. The one that stood, if any, is kept with this outcome.
+    Stand {
+        /// The choices to be counted from now on; `None`: a retraction.
+        choices: Option<Choices>,
+        /// The outcome that the vote which stood before has from now on.
+        displaced: Option<(StandingVote, Outcome)>,
+    },
+}
+
+impl Decision {
+    /// The outcome of the vote itself.
+    #[must_use]
+    pub const fn outcome(&self) -> Outcome {
+        match self {
+            Self::Repeat(outcome) | Self::Refuse(outcome) => *outcome,
+            Self::Reject => Outcome::Invalid,
+            Self::Stand { .. } => Outcome::Counted,
+        }
+    }
+}
+
+/// Decides what `vote` does to the `ballot` of its voter. `poll` is `None` when there is no such poll (any more).
+///
+/// The order of the questions is part of the rule: a known vote id first, so that a repeat has the outcome of its first
+/// arrival; a second vote before a late one, so that a repeated duplicate stays one after the close.
+#[must_use]
+pub fn decide(poll: Option<&Poll>, ballot: &Ballot, vote: &Vote) -> Decision {
+    if let Some(standing) = ballot.current.filter(|standing| standing.id == vote.id) {
+        debug_assert!(!ballot.past.contains_key(&standing.id), "a vote id stands or is past, never both");
+        return Decision::Repeat(Outcome::Counted);
+    }
+    if let Some(&outcome) = ballot.past.get(&vote.id) {
+        return Decision::Repeat(outcome);
+    }
+    let Some(poll) = poll else {
+        return Decision::Refuse(Outcome::Invalid);
+    };
+    let state = poll.state(vote.accepted_at);
+    if state == PollState::Scheduled || !poll_can_take(poll, vote.kind) {
+        return Decision::Reject;
+    }
+    if ballot.current.is_some() && !poll.allow_change {
+        return Decision::Refuse(Outcome::Duplicate);
+    }
+    if state == PollState::Closed {
+        return Decision::Refuse(Outcome::Late);
+    }
+    let choices = vote.kind.choices();
+    if choices.is_none() && ballot.current.is_none_or(|standing| standing.choices.is_none()) {
+        return Decision::Reject;
+    }
+    let displaced = ballot.current.map(|standing| {
+        // A retraction that took effect has done its work, whatever comes after it.
+        (standing, if standing.choices.is_some() { Outcome::Superseded } else { Outcome::Counted })
+    });
+    Decision::Stand { choices, displaced }
+}
+
+fn poll_can_take(poll: &Poll, kind: VoteKind) -> bool {
+    match kind {
+        VoteKind::Cast(choices) => choices.highest_index() < poll.options.len() && choices.len() <= usize::from(poll.max_choices),
+        VoteKind::Retract => poll.allow_change,
+    }
+}
+
+/// What became of the vote that `receipt` names; `None` while it is not known.
+///
+/// `poll` is the poll even when it is archived: its receipts still resolve. `passed` says whether the partition's checkpoint
+/// has passed the receipt's position.
+#[must_use]
+pub fn derive_outcome(poll: Option<&Poll>, ballot: &Ballot, receipt: &Receipt, passed: bool) -> Option<Outcome> {
+    if ballot.current.is_some_and(|standing| standing.id == receipt.vote_id) {
+        return Some(Outcome::Counted);
+    }
+    if let Some(&outcome) = ballot.past.get(&receipt.vote_id) {
+        return Some(outcome);
+    }
+    let Some(poll) = poll else {
+        return passed.then_some(Outcome::Invalid);
+    };
+    // Where a vote cannot be replaced, one under another id settles it, even while its own position is not known.
+    let blocking = ballot.current.filter(|_| !poll.allow_change);
+    if !passed && (receipt.position.is_some() || blocking.is_none()) {
+        return None;
+    }
+    let late = poll.state(receipt.accepted_at) == PollState::Closed;
+    let came_after = match (blocking, receipt.position) {
+        (Some(standing), Some(position)) => {
+            standing.position.partition != position.partition || standing.position.offset < position.offset
+        }
+        (Some(_), None) => !late,
+        (None, _) => false,
+    };
+    Some(if came_after {
+        Outcome::Duplicate
+    } else if late {
+        Outcome::Late
+    } else if blocking.is_some() {
+        Outcome::Duplicate
+    } else {
+        Outcome::Invalid
+    })
+}

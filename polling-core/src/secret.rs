@@ -1,0 +1,301 @@
+//! The server's secret and what is made with it: voter keys, receipts, cookies, owner tokens.
+//!
+//! Each use has a key of its own, derived from the secret by HMAC-SHA-256 over a tag that names the use, so that a value
+//! made for one purpose is worth nothing for another.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::checkpoint::{Offset, Partition, Position};
+use crate::clock::Timestamp;
+use crate::model::{OwnerKey, PollId, Receipt, VoteId, VoterIdentity, VoterKey};
+
+/// Bytes of a secret, at least: as many as the digest has, so that guessing the key is no easier than guessing a code.
+pub const SECRET_BYTES_MIN: usize = 32;
+/// Bytes of an authentication code in a token: a forger has one chance in 2^128.
+const CODE_BYTES: usize = 16;
+/// First byte of every receipt of this layout.
+const RECEIPT_LAYOUT: u8 = 1;
+/// Layout, poll, voter, vote id, acceptance time, whether there is a position, partition, offset.
+const RECEIPT_BYTES: usize = 1 + 16 + 16 + 16 + 8 + 1 + 4 + 8;
+/// What every owner token begins with, so that a reader of a leaked log knows what it is looking at.
+const OWNER_TOKEN_PREFIX: &str = "owner_";
+
+type Code = Hmac<Sha256>;
+
+/// The secret cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("a secret must have at least {SECRET_BYTES_MIN} bytes")]
+pub struct SecretTooShort;
+
+/// Makes and checks every token of the system. Never prints itself.
+#[derive(Clone)]
+pub struct Secret {
+    voter: Code,
+    receipt: Code,
+    cookie: Code,
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret(redacted)")
+    }
+}
+
+impl Secret {
+    /// Derives the keys from a secret of at least [`SECRET_BYTES_MIN`] bytes. Every server of a cluster needs the same one.
+    ///
+    /// # Errors
+    ///
+    /// When it is shorter.
+    pub fn new(bytes: &[u8]) -> Result<Self, SecretTooShort> {
+        if bytes.len() < SECRET_BYTES_MIN {
+            return Err(SecretTooShort);
+        }
+        Ok(Self {
+            voter: derived(bytes, b"polling voter key v1"),
+            receipt: derived(bytes, b"polling receipt v1"),
+            cookie: derived(bytes, b"polling voter cookie v1"),
+        })
+    }
+
+    /// The pseudonym of a voter in a poll.
+    #[must_use]
+    pub fn voter_key(&self, poll: PollId, identity: VoterIdentity<'_>) -> VoterKey {
+        let mut code = self.voter.clone();
+        code.update(poll.as_uuid().as_bytes());
+        // The tag keeps a declared name from being taken for somebody's cookie or token.
+        match identity {
+            VoterIdentity::Declared(name) => {
+                code.update(b"declared:");
+                code.update(name.as_bytes());
+            }
+            VoterIdentity::Token(subject) => {
+                code.update(b"token:");
+                code.update(subject.as_bytes());
+            }
+            VoterIdentity::Cookie(id) => {
+                code.update(b"cookie:");
+                code.update(id.as_bytes());
+            }
+        }
+        VoterKey(truncated(code))
+    }
+
+    /// The token for a receipt: opaque, safe in a URL, 115 characters.
+    #[must_use]
+    pub fn seal_receipt(&self, receipt: &Receipt) -> String {
+        let mut bytes = [0_u8; RECEIPT_BYTES + CODE_BYTES];
+        let (body, code) = bytes.split_at_mut(RECEIPT_BYTES);
+        body[0] = RECEIPT_LAYOUT;
+        body[1..17].copy_from_slice(receipt.poll.as_uuid().as_bytes());
+        body[17..33].copy_from_slice(&receipt.voter.0);
+        body[33..49].copy_from_slice(receipt.vote_id.0.as_bytes());
+        body[49..57].copy_from_slice(&receipt.accepted_at.as_micros().to_be_bytes());
+        if let Some(position) = receipt.position {
+            body[57] = 1;
+            body[58..62].copy_from_slice(&position.partition.0.to_be_bytes());
+            body[62..70].copy_from_slice(&position.offset.get().to_be_bytes());
+        }
+        code.copy_from_slice(&truncated(self.receipt.clone().chain_update(&*body)));
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Reads a receipt's token. `None` for one that this secret did not make.
+    #[must_use]
+    pub fn open_receipt(&self, token: &str) -> Option<Receipt> {
+        let mut bytes = [0_u8; RECEIPT_BYTES + CODE_BYTES];
+        let length = URL_SAFE_NO_PAD.decode_slice(token, &mut bytes).ok()?;
+        if length != bytes.len() {
+            return None;
+        }
+        let (body, code) = bytes.split_at(RECEIPT_BYTES);
+        let expected = truncated(self.receipt.clone().chain_update(body));
+        if !bool::from(expected.ct_eq(code)) || body[0] != RECEIPT_LAYOUT {
+            return None;
+        }
+        let position = if body[57] == 1 {
+            let partition = Partition(u32::from_be_bytes(body[58..62].try_into().ok()?));
+            let offset = Offset::new(i64::from_be_bytes(body[62..70].try_into().ok()?))?;
+            Some(Position { partition, offset })
+        } else {
+            None
+        };
+        Some(Receipt {
+            poll: PollId::from_uuid(Uuid::from_bytes(body[1..17].try_into().ok()?))?,
+            voter: VoterKey(body[17..33].try_into().ok()?),
+            vote_id: VoteId(Uuid::from_bytes(body[33..49].try_into().ok()?)),
+            accepted_at: Timestamp::from_micros(i64::from_be_bytes(body[49..57].try_into().ok()?))?,
+            position,
+        })
+    }
+
+    /// The value of a cookie that names a browser.
+    #[must_use]
+    pub fn seal_cookie(&self, voter: Uuid) -> String {
+        let mut bytes = [0_u8; 16 + CODE_BYTES];
+        bytes[..16].copy_from_slice(voter.as_bytes());
+        bytes[16..].copy_from_slice(&truncated(self.cookie.clone().chain_update(voter.as_bytes())));
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Reads a cookie's value. `None` for one that this secret did not make.
+    #[must_use]
+    pub fn open_cookie(&self, value: &str) -> Option<Uuid> {
+        let mut bytes = [0_u8; 16 + CODE_BYTES];
+        let length = URL_SAFE_NO_PAD.decode_slice(value, &mut bytes).ok()?;
+        if length != bytes.len() {
+            return None;
+        }
+        let expected = truncated(self.cookie.clone().chain_update(&bytes[..16]));
+        bool::from(expected.ct_eq(&bytes[16..])).then(|| Uuid::from_bytes(bytes[..16].try_into().unwrap_or_default()))
+    }
+}
+
+/// The token that makes its holder the owner of a poll.
+///
+/// It holds 256 random bits, so its plain digest is safe to keep: there is nothing to guess.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OwnerToken(String);
+
+impl OwnerToken {
+    /// Makes a new one from 32 random bytes.
+    #[must_use]
+    pub fn from_random(bytes: [u8; 32]) -> Self {
+        Self(format!("{OWNER_TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)))
+    }
+
+    /// Whether a bearer token is of this kind at all.
+    #[must_use]
+    pub fn looks_like(text: &str) -> bool {
+        text.starts_with(OWNER_TOKEN_PREFIX)
+    }
+
+    /// The token itself, to be shown once.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// What a store keeps of it.
+    #[must_use]
+    pub fn key(&self) -> OwnerKey {
+        Self::key_of(&self.0)
+    }
+
+    /// Whether `text` is the token behind `key`. Takes the same time whatever `text` is.
+    #[must_use]
+    pub fn matches(text: &str, key: &OwnerKey) -> bool {
+        Self::key_of(text).0.ct_eq(&key.0).into()
+    }
+
+    fn key_of(text: &str) -> OwnerKey {
+        OwnerKey(Sha256::digest(text.as_bytes()).into())
+    }
+}
+
+impl fmt::Debug for OwnerToken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("OwnerToken(redacted)")
+    }
+}
+
+fn derived(secret: &[u8], tag: &[u8]) -> Code {
+    let key = keyed(secret).chain_update(tag).finalize().into_bytes();
+    keyed(&key)
+}
+
+fn keyed(key: &[u8]) -> Code {
+    Code::new_from_slice(key).expect("HMAC takes keys of any length")
+}
+
+fn truncated(code: Code) -> [u8; CODE_BYTES] {
+    let full: [u8; 32] = code.finalize().into_bytes().into();
+    let mut short = [0; CODE_BYTES];
+    short.copy_from_slice(&full[..CODE_BYTES]);
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(byte: u8) -> Secret {
+        Secret::new(&[byte; 32]).expect("long enough")
+    }
+
+    fn receipt(position: Option<Position>) -> Receipt {
+        let accepted_at = Timestamp::from_micros(1_800_000_000_123_456).expect("in range");
+        Receipt {
+            poll: PollId::new(accepted_at),
+            voter: VoterKey([3; 16]),
+            vote_id: VoteId(Uuid::from_u128(9)),
+            accepted_at,
+            position,
+        }
+    }
+
+    #[test]
+    fn a_receipt_opens_to_what_was_sealed() {
+        let position = Position { partition: Partition(11), offset: Offset::new(12_345).expect("not negative") };
+        for receipt in [receipt(None), receipt(Some(position))] {
+            let token = secret(1).seal_receipt(&receipt);
+            assert_eq!(token.len(), 115);
+            assert_eq!(secret(1).open_receipt(&token), Some(receipt));
+            assert_eq!(secret(2).open_receipt(&token), None, "another server's");
+        }
+    }
+
+    #[test]
+    fn a_receipt_with_any_character_changed_does_not_open() {
+        let token = secret(1).seal_receipt(&receipt(None));
+        for index in 0..token.len() {
+            let mut forged = token.clone().into_bytes();
+            forged[index] = if forged[index] == b'A' { b'B' } else { b'A' };
+            let forged = String::from_utf8(forged).expect("ascii");
+            assert_eq!(secret(1).open_receipt(&forged), None, "changed at {index}");
+        }
+        assert_eq!(secret(1).open_receipt(&token[..114]), None);
+        assert_eq!(secret(1).open_receipt(&format!("{token}A")), None);
+    }
+
+    #[test]
+    fn a_cookie_opens_only_under_its_secret() {
+        let voter = Uuid::from_u128(77);
+        let value = secret(1).seal_cookie(voter);
+        assert_eq!(secret(1).open_cookie(&value), Some(voter));
+        assert_eq!(secret(2).open_cookie(&value), None);
+        assert_eq!(secret(1).open_cookie(""), None);
+    }
+
+    #[test]
+    fn voters_are_told_apart_by_poll_identity_and_kind() {
+        let (first, second) = (PollId::new(Timestamp::MIN), PollId::new(Timestamp::MIN));
+        let key = |poll, identity| secret(1).voter_key(poll, identity);
+        let ann = key(first, VoterIdentity::Declared("ann"));
+        assert_eq!(ann, key(first, VoterIdentity::Declared("ann")));
+        assert_ne!(ann, key(second, VoterIdentity::Declared("ann")));
+        assert_ne!(ann, key(first, VoterIdentity::Token("ann")));
+        assert_ne!(ann, secret(2).voter_key(first, VoterIdentity::Declared("ann")));
+    }
+
+    #[test]
+    fn an_owner_token_matches_only_its_own_key() {
+        let (mine, yours) = (OwnerToken::from_random([1; 32]), OwnerToken::from_random([2; 32]));
+        assert!(OwnerToken::matches(mine.reveal(), &mine.key()));
+        assert!(!OwnerToken::matches(yours.reveal(), &mine.key()));
+        assert_eq!(format!("{mine:?}"), "OwnerToken(redacted)");
+    }
+
+    #[test]
+    fn a_short_secret_is_refused() {
+        assert_eq!(Secret::new(&[0; 31]).map(|_| ()), Err(SecretTooShort));
+    }
+}

@@ -1,1 +1,298 @@
-//! Stub.
+//! From URLs to backends. The only place that picks backends.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::bus::UpdateBus;
+use crate::bus::memory::MemoryBus;
+use crate::settings::{did_you_mean, nearest, redacted_url};
+use crate::sink::VoteSink;
+use crate::sink::memory::{MemorySink, WAITING_VOTES_DEFAULT, memory_log};
+use crate::source::VoteSource;
+use crate::store::memory::MemoryStore;
+use crate::store::{PollStore, TallyStore};
+
+/// What to open, as URLs: `memory:` and `sqlite:FILE`. Parameters follow a `?`.
+#[derive(Debug, Clone)]
+pub struct Urls {
+    /// The vote log: `memory:`, with `capacity=VOTES` (default 65,536) for how many may wait.
+    pub log: String,
+    /// The store: `memory:`, or `sqlite:FILE`.
+    pub store: String,
+    /// The update bus: `memory:`.
+    pub bus: String,
+    /// The folder that a relative file name is in.
+    pub data_dir: PathBuf,
+}
+
+/// The backends behind a set of URLs.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Backends {
+    /// Where votes go in.
+    pub sink: Arc<dyn VoteSink>,
+    /// Where they come out.
+    pub source: Arc<dyn VoteSource>,
+    /// Where polls are kept.
+    pub polls: Arc<dyn PollStore>,
+    /// Where votes and tallies are kept.
+    pub tallies: Arc<dyn TallyStore>,
+    /// What carries news.
+    pub bus: Arc<dyn UpdateBus>,
+    /// The log, when it is in this process: then this process must count it, and closing it is how counting ends.
+    pub memory_log: Option<MemorySink>,
+}
+
+/// Why a backend was not opened. The first four are mistakes in the configuration.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Not a URL of ours.
+    #[error("the {role} {url:?} has an unknown scheme {scheme:?}{}; known are {known}", did_you_mean(.nearest.as_deref()))]
+    UnknownScheme {
+        /// `log`, `store` or `bus`.
+        role: &'static str,
+        /// The URL, redacted.
+        url: String,
+        /// What stands before the colon.
+        scheme: String,
+        /// The nearest known scheme.
+        nearest: Option<String>,
+        /// All known ones.
+        known: String,
+    },
+    /// A parameter that this backend does not have.
+    #[error("the {role} {url:?} has an unknown parameter {parameter:?}{}", did_you_mean(.nearest.as_deref()))]
+    UnknownParameter {
+        /// `log`, `store` or `bus`.
+        role: &'static str,
+        /// The URL, redacted.
+        url: String,
+        /// The parameter.
+        parameter: String,
+        /// The nearest known one.
+        nearest: Option<String>,
+    },
+    /// A URL that its backend cannot use.
+    #[error("the {role} {url:?} cannot be used: {reason}")]
+    BadUrl {
+        /// `log`, `store` or `bus`.
+        role: &'static str,
+        /// The URL, redacted.
+        url: String,
+        /// Why, as a sentence without its end.
+        reason: String,
+    },
+    /// This program was built without the backend.
+    #[error("the {role} {url:?} needs a program built with the feature {feature:?}")]
+    NotBuilt {
+        /// `log`, `store` or `bus`.
+        role: &'static str,
+        /// The URL, redacted.
+        url: String,
+        /// The feature of `polling-core`.
+        feature: &'static str,
+    },
+    /// The `SQLite` file cannot be opened.
+    #[cfg(feature = "sqlite")]
+    #[error("failed to open the store")]
+    Sqlite(#[from] crate::store::sqlite::SqliteOpenError),
+}
+
+impl OpenError {
+    /// Whether the configuration is wrong, and not the world.
+    #[must_use]
+    pub const fn is_configuration(&self) -> bool {
+        matches!(self, Self::UnknownScheme { .. } | Self::UnknownParameter { .. } | Self::BadUrl { .. } | Self::NotBuilt { .. })
+    }
+}
+
+/// A URL taken apart.
+#[derive(Debug)]
+struct Parts<'a> {
+    role: &'static str,
+    whole: &'a str,
+    scheme: &'a str,
+    path: &'a str,
+    parameters: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Parts<'a> {
+    fn of(role: &'static str, url: &'a str) -> Self {
+        let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let parameters = query.split('&').filter(|pair| !pair.is_empty());
+        let parameters = parameters.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();
+        Self { role, whole: url, scheme, path, parameters }
+    }
+
+    fn unknown_scheme(&self, known: &[&str]) -> OpenError {
+        OpenError::UnknownScheme {
+            role: self.role,
+            url: redacted_url(self.whole),
+            scheme: self.scheme.to_owned(),
+            nearest: nearest(self.scheme, known.iter().copied()),
+            known: known.join(", "),
+        }
+    }
+
+    fn bad(&self, reason: impl Into<String>) -> OpenError {
+        OpenError::BadUrl { role: self.role, url: redacted_url(self.whole), reason: reason.into() }
+    }
+
+    fn not_built(&self, feature: &'static str) -> OpenError {
+        OpenError::NotBuilt { role: self.role, url: redacted_url(self.whole), feature }
+    }
+
+    /// Refuses parameters that the backend does not have.
+    fn only(&self, known: &[&str]) -> Result<(), OpenError> {
+        let unknown = self.parameters.iter().find(|(name, _)| !known.contains(name));
+        unknown.map_or(Ok(()), |(name, _)| {
+            Err(OpenError::UnknownParameter {
+                role: self.role,
+                url: redacted_url(self.whole),
+                parameter: (*name).to_owned(),
+                nearest: nearest(name, known.iter().copied()),
+            })
+        })
+    }
+
+    /// A backend in memory has no path.
+    fn nothing_but_parameters(&self) -> Result<(), OpenError> {
+        if self.path.is_empty() { Ok(()) } else { Err(self.bad("nothing but parameters may follow memory:")) }
+    }
+
+    fn number(&self, name: &str, default: usize, bounds: std::ops::RangeInclusive<usize>) -> Result<usize, OpenError> {
+        let Some((_, value)) = self.parameters.iter().find(|(known, _)| *known == name) else { return Ok(default) };
+        value
+            .parse()
+            .ok()
+            .filter(|number| bounds.contains(number))
+            .ok_or_else(|| self.bad(format!("{name} must be a number between {} and {}", bounds.start(), bounds.end())))
+    }
+}
+
+/// Opens the backends. Nothing is left open when one of them fails.
+///
+/// # Errors
+///
+/// See [`OpenError`]. Mistakes in the URLs are found before anything is opened.
+pub async fn open(urls: &Urls) -> Result<Backends, OpenError> {
+    let log = Parts::of("log", &urls.log);
+    let store = Parts::of("store", &urls.store);
+    let bus = Parts::of("bus", &urls.bus);
+    let capacity = check_log(&log)?;
+    check_bus(&bus)?;
+    let (polls, tallies) = open_store(&store, urls).await?;
+    let (sink, source) = memory_log(capacity);
+    Ok(Backends {
+        sink: Arc::new(sink.clone()),
+        source: Arc::new(source),
+        polls,
+        tallies,
+        bus: Arc::new(MemoryBus::new()),
+        memory_log: Some(sink),
+    })
+}
+
+/// Votes that may be told to wait, at most: beyond that, memory is the bottleneck.
+const CAPACITY_MAX: usize = 10_000_000;
+
+fn check_log(log: &Parts<'_>) -> Result<usize, OpenError> {
+    match log.scheme {
+        "memory" => {
+            log.nothing_but_parameters()?;
+            log.only(&["capacity"])?;
+            log.number("capacity", WAITING_VOTES_DEFAULT, 1..=CAPACITY_MAX)
+        }
+        "kafka" => Err(log.not_built("kafka")),
+        _ => Err(log.unknown_scheme(&["memory", "kafka"])),
+    }
+}
+
+fn check_bus(bus: &Parts<'_>) -> Result<(), OpenError> {
+    match bus.scheme {
+        "memory" => {
+            bus.nothing_but_parameters()?;
+            bus.only(&[])
+        }
+        "kafka" => Err(bus.not_built("kafka")),
+        "postgres" | "postgresql" => Err(bus.not_built("postgres")),
+        _ => Err(bus.unknown_scheme(&["memory", "kafka", "postgres"])),
+    }
+}
+
+async fn open_store(store: &Parts<'_>, urls: &Urls) -> Result<(Arc<dyn PollStore>, Arc<dyn TallyStore>), OpenError> {
+    match store.scheme {
+        "memory" => {
+            store.nothing_but_parameters()?;
+            store.only(&[])?;
+            let store = Arc::new(MemoryStore::default());
+            Ok((Arc::clone(&store) as Arc<dyn PollStore>, store))
+        }
+        "sqlite" => open_sqlite(store, urls).await,
+        "postgres" | "postgresql" => Err(store.not_built("postgres")),
+        _ => Err(store.unknown_scheme(&["memory", "sqlite", "postgres"])),
+    }
+}
+
+#[cfg(feature = "sqlite")]
+async fn open_sqlite(store: &Parts<'_>, urls: &Urls) -> Result<(Arc<dyn PollStore>, Arc<dyn TallyStore>), OpenError> {
+    store.only(&[])?;
+    if store.path.is_empty() {
+        return Err(store.bad("a file name must follow sqlite:"));
+    }
+    // Both `sqlite:polling.db` and `sqlite:///var/lib/polling.db` are in use elsewhere.
+    let path = store.path.strip_prefix("//").unwrap_or(store.path);
+    let opened =
+        crate::store::sqlite::SqliteStore::open(&urls.data_dir.join(path), crate::store::sqlite::SqliteOptions::default());
+    let store = Arc::new(opened.await?);
+    Ok((Arc::clone(&store) as Arc<dyn PollStore>, store))
+}
+
+#[cfg(not(feature = "sqlite"))]
+#[expect(clippy::unused_async, reason = "the same signature as with the feature")]
+async fn open_sqlite(store: &Parts<'_>, _urls: &Urls) -> Result<(Arc<dyn PollStore>, Arc<dyn TallyStore>), OpenError> {
+    Err(store.not_built("sqlite"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn error(log: &str, store: &str, bus: &str) -> String {
+        let urls = Urls { log: log.into(), store: store.into(), bus: bus.into(), data_dir: PathBuf::new() };
+        open(&urls).await.map(|_| ()).expect_err("it is wrong").to_string()
+    }
+
+    #[tokio::test]
+    async fn memory_is_always_there() {
+        let urls =
+            Urls { log: "memory:?capacity=9".into(), store: "memory:".into(), bus: "memory:".into(), data_dir: PathBuf::new() };
+        assert!(open(&urls).await.is_ok_and(|backends| backends.memory_log.is_some()));
+    }
+
+    #[tokio::test]
+    async fn mistakes_are_named_with_the_nearest_known_name() {
+        assert_eq!(
+            error("memroy:", "memory:", "memory:").await,
+            "the log \"memroy:\" has an unknown scheme \"memroy\", did you mean \"memory\"?; known are memory, kafka"
+        );
+        assert_eq!(
+            error("memory:?capacty=1", "memory:", "memory:").await,
+            "the log \"memory:?capacty=1\" has an unknown parameter \"capacty\", did you mean \"capacity\"?"
+        );
+        assert_eq!(
+            error("memory:?capacity=0", "memory:", "memory:").await,
+            "the log \"memory:?capacity=0\" cannot be used: capacity must be a number between 1 and 10000000"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_backend_that_was_not_built_in_is_named_without_its_password() {
+        let text = error("memory:", "postgres://me:hush@db/polls", "memory:").await;
+        assert_eq!(text, "the store \"postgres://me:(redacted)@db/polls\" needs a program built with the feature \"postgres\"");
+    }
+}

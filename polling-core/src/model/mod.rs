@@ -9,7 +9,7 @@ mod tally;
 mod vote;
 
 pub use outcome::{Outcome, OutcomeCounts};
-pub use poll::{OPTION_TEXT_CHARS_MAX, OPTIONS_MAX, QUESTION_CHARS_MAX};
+pub use poll::{OPTION_TEXT_CHARS_MAX, OPTIONS_MAX, OPTIONS_MIN, QUESTION_CHARS_MAX};
 pub use poll::{OptionId, OwnerKey, Poll, PollDraft, PollId, PollParts, PollState, ResultsVisibility, Violation};
 pub use receipt::Receipt;
 pub use rule::{Ballot, Decision, StandingVote, decide, derive_outcome};

@@ -37,14 +37,14 @@ impl Totals {
     ///
     /// When `out` was never put in, or a choice is beyond the options: a tally that would be wrong is worse than none.
     pub fn replace(&mut self, out: Option<Choices>, into: Option<Choices>) {
-        for choices in out {
+        if let Some(choices) = out {
             self.voters = self.voters.checked_sub(1).expect("a vote taken out was put in before");
             for option in choices.iter() {
                 let votes = &mut self.votes[option.index()];
                 *votes = votes.checked_sub(1).expect("a vote taken out was put in before");
             }
         }
-        for choices in into {
+        if let Some(choices) = into {
             self.voters += 1;
             for option in choices.iter() {
                 self.votes[option.index()] += 1;

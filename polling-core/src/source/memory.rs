@@ -1,1 +1,135 @@
-//! Stub.
+//! The reading end of a vote log within one process.
+
+use std::sync::{Mutex as BlockingMutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use tokio::sync::{Mutex, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::{Refused, SourceError, SourceEvent, VoteSource};
+use crate::checkpoint::{Batch, Entry, Offset, Partition, PartitionBatch, Position};
+use crate::model::Outcome;
+use crate::sink::memory::{Answer, Waiting};
+use crate::sink::{Recorded, SinkError};
+use crate::store::StoreError;
+
+/// The one partition of a memory log.
+const ONLY: Partition = Partition(0);
+/// Votes that one batch may have: what a store applies in about a tenth of a second, so that no caller waits long for its group.
+const BATCH_VOTES_MAX: usize = 10_000;
+
+/// Yields the votes of a memory log, all that wait in one batch, so that one transaction is shared by as many as came together.
+///
+/// An offset is given to a vote when its batch is made, and is used again when the store refused the batch: so the
+/// offsets in the store have no hole.
+#[derive(Debug)]
+pub struct MemorySource {
+    receiver: Mutex<Reader>,
+    flight: BlockingMutex<Flight>,
+    closing: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Reader {
+    queue: mpsc::Receiver<Waiting>,
+    /// Votes taken from the queue, until the batch is made; here so that a dropped `next` does not lose them.
+    taken: Vec<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Flight {
+    assigned: bool,
+    next: Option<Offset>,
+    /// The batch that was yielded last, with the calls that wait for it.
+    waiting: Vec<Waiting>,
+}
+
+impl MemorySource {
+    pub(crate) fn new(queue: mpsc::Receiver<Waiting>, closing: CancellationToken) -> Self {
+        let receiver = Mutex::new(Reader { queue, taken: Vec::new() });
+        Self { receiver, flight: BlockingMutex::default(), closing }
+    }
+
+    fn flight(&self) -> MutexGuard<'_, Flight> {
+        self.flight.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Flight {
+    fn answer_all(&mut self, answer: &Answer) {
+        for waiting in self.waiting.drain(..) {
+            // A caller that went away needs no answer.
+            let _gone = waiting.answer.send(answer.clone());
+        }
+    }
+
+    fn batch(&self) -> Option<Batch> {
+        let entries: Vec<Entry> = self.waiting.iter().map(|waiting| Entry::Vote(waiting.vote)).collect();
+        let first = self.next?;
+        (!entries.is_empty()).then(|| Batch::single(PartitionBatch { partition: ONLY, first, entries }))
+    }
+}
+
+#[async_trait]
+impl VoteSource for MemorySource {
+    async fn next(&self) -> Result<SourceEvent, SourceError> {
+        let mut reader = self.receiver.lock().await;
+        {
+            let mut flight = self.flight();
+            if !flight.assigned {
+                flight.assigned = true;
+                return Ok(SourceEvent::Assigned(vec![ONLY]));
+            }
+            // Not acknowledged yet: yield it again rather than forget who waits for it.
+            if let Some(batch) = flight.batch() {
+                return Ok(SourceEvent::Batch(batch));
+            }
+        }
+        let Reader { queue, taken } = &mut *reader;
+        if taken.is_empty() {
+            if self.closing.is_cancelled() {
+                queue.close();
+            }
+            tokio::select! {
+                biased;
+                _ = queue.recv_many(taken, BATCH_VOTES_MAX) => {}
+                () = self.closing.cancelled() => {
+                    queue.close();
+                    queue.recv_many(taken, BATCH_VOTES_MAX).await;
+                }
+            }
+        }
+        let mut flight = self.flight();
+        flight.waiting.append(taken);
+        Ok(flight.batch().map_or(SourceEvent::Closed, SourceEvent::Batch))
+    }
+
+    async fn start(&self, partition: Partition, next: Offset) -> Result<(), SourceError> {
+        if partition == ONLY {
+            let mut flight = self.flight();
+            flight.next = Some(next);
+            // Whoever starts anew does not know what became of the last batch.
+            flight.answer_all(&Err(SinkError::Unknown { reason: "the counting of votes was started anew".to_owned() }));
+        }
+        Ok(())
+    }
+
+    async fn acknowledge(&self, batch: &Batch, outcomes: Option<&[Outcome]>) {
+        let mut flight = self.flight();
+        let Some(part) = batch.parts().iter().find(|part| part.partition == ONLY && flight.next == Some(part.first)) else {
+            return;
+        };
+        for (index, waiting) in flight.waiting.drain(..).enumerate() {
+            let position = Some(Position { partition: ONLY, offset: part.first.plus(index) });
+            let outcome = outcomes.and_then(|outcomes| outcomes.get(index).copied());
+            let _gone = waiting.answer.send(Ok(Recorded { position, outcome }));
+        }
+        flight.next = Some(part.next());
+    }
+
+    async fn refuse(&self, _batch: &Batch, error: &StoreError) -> Refused {
+        let reason = std::error::Error::source(error).map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
+        self.flight().answer_all(&Err(SinkError::NotRecorded { reason }));
+        Refused::Returned
+    }
+}

@@ -1,6 +1,7 @@
 //! Polls, votes and tallies, kept: the two traits of a store and their contracts.
 
 pub mod memory;
+mod settle;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
@@ -214,4 +215,20 @@ pub trait TallyStore: Send + Sync {
 
     /// The vote that stands for this voter; `None` when there is none.
     async fn standing(&self, poll: PollId, voter: VoterKey) -> Result<Option<CountedVote>, StoreError>;
+}
+
+/// Checks that every part of the batch starts where the checkpoint stands.
+fn fence(batch: &Batch, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+    for part in batch.parts() {
+        let found = checkpoint.next(part.partition);
+        if found != part.first {
+            return Err(StoreError::Fenced { partition: part.partition, expected: part.first, found });
+        }
+    }
+    Ok(())
+}
+
+/// When a poll closes that somebody wants closed at `at`: not before a vote that was in time when it was applied.
+fn close_time(at: Timestamp, last_accepted_at: Option<Timestamp>) -> Timestamp {
+    last_accepted_at.map_or(at, |last| at.max(last.saturating_add(std::time::Duration::from_micros(1))))
 }

@@ -1,0 +1,3 @@
+//! What watchers see, and how it reaches them.
+
+pub mod views;

@@ -289,3 +289,30 @@ fn check_public_key(settings: &Settings, pem: &[u8], algorithm: Option<Algorithm
     let expected = || format!("its file must have a public key for {algorithm:?} in PEM");
     key.map(|_| algorithm).map_err(|_| settings.bad_value("jwt-public-key-file", expected()).into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_secret_is_never_made_for_old_data() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = folder.path().join("polling.db");
+        kept_secret(folder.path(), Some(&store)).expect("made");
+        std::fs::write(&store, "").expect("written");
+        kept_secret(folder.path(), Some(&store)).expect("kept");
+        std::fs::remove_file(folder.path().join(KEPT_SECRET)).expect("removed");
+        let error = kept_secret(folder.path(), Some(&store)).expect_err("gone");
+        assert!(matches!(error, CredentialError::Gone { .. }) && error.is_configuration(), "{error}");
+    }
+
+    #[test]
+    fn two_that_make_a_secret_at_once_keep_the_same() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(KEPT_SECRET);
+        make_secret(folder.path(), &path).expect("made");
+        let first = std::fs::read(&path).expect("a secret");
+        make_secret(folder.path(), &path).expect("made before");
+        assert_eq!(std::fs::read(&path).expect("a secret"), first);
+    }
+}

@@ -1,0 +1,7 @@
+//! The server, in this process and as a process of its own.
+
+mod configuration;
+mod process;
+mod running;
+mod transport;
+mod transport_refusals;

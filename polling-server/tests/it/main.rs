@@ -1,0 +1,3 @@
+//! Tests of the whole server from outside, in one binary.
+
+mod hub;

@@ -1,0 +1,6 @@
+//! Tests of the whole crate from outside, in one binary.
+
+mod conformance;
+mod controls;
+mod crashes;
+mod world;

@@ -77,7 +77,7 @@ impl Default for SqliteOptions {
 /// Polls, votes and tallies in one `SQLite` file.
 ///
 /// It needs a Tokio runtime. Changes run in tasks of their own: dropping the future of one never interrupts it.
-/// Dropping the store lets go of the file soon, [`close`](Self::close) before it answers.
+/// Dropping the store lets go of the file soon, [`shut_down`](Self::shut_down) before it answers.
 #[derive(Debug)]
 pub struct SqliteStore {
     inner: Arc<Inner>,
@@ -157,8 +157,8 @@ impl SqliteStore {
     }
 
     /// Waits for the changes that are under way, closes the file, and lets others open it. Every later call is
-    /// [`StoreError::Unavailable`]; closing again does nothing. A dropped future may leave the file open, until the store is dropped.
-    pub async fn close(&self) {
+    /// [`StoreError::Unavailable`]; doing it again does nothing. A dropped future may leave the file open, until the store is dropped.
+    pub async fn shut_down(&self) {
         let mut writer = self.inner.writer.lock().await;
         writer.closed = true;
         self.inner.readers.close().await;
@@ -213,6 +213,10 @@ async fn check_through(connection: &mut Connection, path: &Path, bytes: u64, kno
     let tables: i64 = sqlx::query_scalar(statements::FOREIGN_TABLES).fetch_one(&mut *connection).await.map_err(failed)?;
     if application_id == 0 && tables > 0 {
         return Err(SqliteOpenError::WrongApplication { path: path.to_owned(), found: 0 });
+    }
+    if application_id == file::APPLICATION_ID {
+        let newest = sqlx::query_scalar(statements::NEWEST_MIGRATION).fetch_one(&mut *connection).await.map_err(failed)?;
+        file::refuse(path, application_id, newest, known)?;
     }
     if bytes <= QUICK_CHECK_BYTES_MAX {
         let verdict: String = sqlx::query_scalar(statements::QUICK_CHECK).fetch_one(&mut *connection).await.map_err(failed)?;

@@ -135,6 +135,10 @@ pub(super) fn inspect(path: &Path, known: i64) -> Result<Found, SqliteOpenError>
     }
     refuse(path, number_at(&header, 68), number_at(&header, 60), known)?;
     let has_log = fs::metadata(with_suffix(path, "-wal")).is_ok_and(|log| log.len() > 0);
+    // A crash while the log is written back leaves a short file, and the log makes up for it; without one the end is lost.
+    if !has_log && declared_bytes(&header).is_some_and(|declared| declared > bytes) {
+        return Err(SqliteOpenError::Damaged { path: path.to_owned(), detail: "its end is missing".to_owned() });
+    }
     Ok(Found::Database { bytes, has_log })
 }
 
@@ -148,6 +152,16 @@ pub(super) fn refuse(path: &Path, application_id: i64, version: i64, known: i64)
         return Err(SqliteOpenError::NewerVersion { path: path.to_owned(), found: version, known });
     }
     Ok(())
+}
+
+/// The length that the header says the file has; `None` when a program wrote it that does not keep that up to date.
+fn declared_bytes(header: &[u8; HEADER_BYTES]) -> Option<u64> {
+    let page_bytes = match u64::from(u16::from_be_bytes([header[16], header[17]])) {
+        1 => 65_536,
+        bytes => bytes,
+    };
+    let pages = u64::try_from(number_at(header, 28)).ok()?;
+    (number_at(header, 24) == number_at(header, 92)).then(|| page_bytes * pages)
 }
 
 /// A number of the header: 32 bits with a sign, the most significant byte first.

@@ -36,7 +36,8 @@ pub(super) const APPLICATION_ID: &str = "SELECT application_id FROM pragma_appli
 pub(super) const USER_VERSION: &str = "SELECT user_version FROM pragma_user_version";
 /// Tables other than the list of migrations, which is made before the first migration runs.
 pub(super) const FOREIGN_TABLES: &str = "SELECT count(*) FROM sqlite_schema WHERE tbl_name <> '_sqlx_migrations'";
-pub(super) const QUICK_CHECK: &str = "SELECT quick_check FROM pragma_quick_check(1)";
+pub(super) const NEWEST_MIGRATION: &str = "SELECT max(version) FROM _sqlx_migrations";
+pub(super) const QUICK_CHECK: &str = "SELECT quick_check FROM pragma_quick_check LIMIT 1";
 pub(super) const CHECKPOINT_WAL: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 pub(super) const EPOCH: &str = "SELECT epoch FROM store";
 pub(super) const PROBE: &str = "UPDATE store SET probe = probe + 1";

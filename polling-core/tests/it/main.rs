@@ -3,4 +3,6 @@
 mod conformance;
 mod controls;
 mod crashes;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod world;

@@ -174,6 +174,15 @@ impl<'a> Parts<'a> {
     }
 }
 
+/// All mistakes in the URLs that can be found without opening anything.
+#[must_use]
+pub fn check(urls: &Urls) -> Vec<OpenError> {
+    let log = check_log(&Parts::of("log", &urls.log)).map(|_| ());
+    let store = check_store(&Parts::of("store", &urls.store));
+    let bus = check_bus(&Parts::of("bus", &urls.bus));
+    [log, store, bus].into_iter().filter_map(Result::err).collect()
+}
+
 /// Opens the backends. Nothing is left open when one of them fails.
 ///
 /// # Errors
@@ -224,26 +233,36 @@ fn check_bus(bus: &Parts<'_>) -> Result<(), OpenError> {
     }
 }
 
-async fn open_store(store: &Parts<'_>, urls: &Urls) -> Result<(Arc<dyn PollStore>, Arc<dyn TallyStore>), OpenError> {
+fn check_store(store: &Parts<'_>) -> Result<(), OpenError> {
     match store.scheme {
         "memory" => {
             store.nothing_but_parameters()?;
+            store.only(&[])
+        }
+        "sqlite" if cfg!(not(feature = "sqlite")) => Err(store.not_built("sqlite")),
+        "sqlite" => {
             store.only(&[])?;
+            if store.path.is_empty() { Err(store.bad("a file name must follow sqlite:")) } else { Ok(()) }
+        }
+        "postgres" | "postgresql" => Err(store.not_built("postgres")),
+        _ => Err(store.unknown_scheme(&["memory", "sqlite", "postgres"])),
+    }
+}
+
+async fn open_store(store: &Parts<'_>, urls: &Urls) -> Result<(Arc<dyn PollStore>, Arc<dyn TallyStore>), OpenError> {
+    check_store(store)?;
+    match store.scheme {
+        "memory" => {
             let store = Arc::new(MemoryStore::default());
             Ok((Arc::clone(&store) as Arc<dyn PollStore>, store))
         }
         "sqlite" => open_sqlite(store, urls).await,
-        "postgres" | "postgresql" => Err(store.not_built("postgres")),
         _ => Err(store.unknown_scheme(&["memory", "sqlite", "postgres"])),
     }
 }
 
 #[cfg(feature = "sqlite")]
 async fn open_sqlite(store: &Parts<'_>, urls: &Urls) -> Result<(Arc<dyn PollStore>, Arc<dyn TallyStore>), OpenError> {
-    store.only(&[])?;
-    if store.path.is_empty() {
-        return Err(store.bad("a file name must follow sqlite:"));
-    }
     // Both `sqlite:polling.db` and `sqlite:///var/lib/polling.db` are in use elsewhere.
     let path = store.path.strip_prefix("//").unwrap_or(store.path);
     let file = urls.data_dir.join(path);
@@ -288,6 +307,13 @@ mod tests {
             error("memory:?capacity=0", "memory:", "memory:").await,
             "the log \"memory:?capacity=0\" cannot be used: capacity must be a number between 1 and 10000000"
         );
+    }
+
+    #[test]
+    fn a_check_finds_the_mistakes_of_every_url() {
+        let urls = Urls { log: "a:".into(), store: "memory:?b=1".into(), bus: "memory:c".into(), data_dir: PathBuf::new() };
+        assert_eq!(check(&urls).len(), 3);
+        assert!(check(&urls).iter().all(OpenError::is_configuration));
     }
 
     #[tokio::test]

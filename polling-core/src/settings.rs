@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -236,6 +237,21 @@ pub fn redacted_url(text: &str) -> String {
     shown
 }
 
+/// Reads a length of time with its unit: `250ms`, `5s`, `2m` or `1h`.
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
+    let unit_start = text.find(|character: char| !character.is_ascii_digit())?;
+    let (number, unit) = text.split_at(unit_start);
+    let number: u64 = number.parse().ok()?;
+    match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => Some(Duration::from_secs(number)),
+        "m" => number.checked_mul(60).map(Duration::from_secs),
+        "h" => number.checked_mul(3600).map(Duration::from_secs),
+        _ => None,
+    }
+}
+
 /// The known name that is nearest to what somebody wrote, if one is near enough to be meant.
 pub(crate) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     known
@@ -293,6 +309,15 @@ mod tests {
     fn an_unknown_variable_is_only_warned_about() {
         let settings = resolve(&[], &[("POLLING_LITSEN", "x"), ("HOME", "/")], &[]).expect("sound");
         assert_eq!(settings.warnings(), ["the environment variable POLLING_LITSEN is unknown, did you mean \"POLLING_LISTEN\"?"]);
+    }
+
+    #[test]
+    fn a_length_of_time_has_a_unit() {
+        assert_eq!(duration("250ms"), Some(Duration::from_millis(250)));
+        assert_eq!(duration("2m"), Some(Duration::from_secs(120)));
+        for wrong in ["", "5", "s", "5 s", "-5s", "5.5s", "99999999999999999999s", "99999999999999999h"] {
+            assert_eq!(duration(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

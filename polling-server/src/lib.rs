@@ -3,3 +3,18 @@
 pub mod api;
 pub mod live;
 pub mod service;
+
+pub mod command;
+pub mod config;
+pub mod credentials;
+pub mod exit;
+pub mod logging;
+
+pub mod serve;
+pub mod transport;
+
+pub mod admin;
+pub mod process;
+pub mod readiness;
+pub mod run;
+pub mod telemetry;

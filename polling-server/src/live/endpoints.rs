@@ -7,8 +7,10 @@ use poem::web::RemoteAddr;
 use poem::{Request, Response};
 use polling_core::model::{PollId, Version};
 use polling_core::shutdown::Shutdown;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::handshake::{Doorkeeper, upgrade};
+use super::handshake::{Doorkeeper, Place, upgrade};
 use super::hub::Hub;
 use super::session::Session;
 use crate::api::problem::{FieldError, Problem};
@@ -19,13 +21,15 @@ pub struct Live {
     hub: Arc<Hub>,
     doorkeeper: Arc<Doorkeeper>,
     shutdown: Shutdown,
+    sockets: TaskTracker,
 }
 
 impl Live {
-    /// Opens sockets to this hub until `shutdown` is requested, which also closes those that are open.
+    /// Opens sockets to this hub until `shutdown` is requested, which also closes those that are open. Each keeps a token of
+    /// `sockets` as long as it is open.
     #[must_use]
-    pub fn new(hub: Arc<Hub>, doorkeeper: Arc<Doorkeeper>, shutdown: Shutdown) -> Self {
-        Self { hub, doorkeeper, shutdown }
+    pub fn new(hub: Arc<Hub>, doorkeeper: Arc<Doorkeeper>, shutdown: Shutdown, sockets: TaskTracker) -> Self {
+        Self { hub, doorkeeper, shutdown, sockets }
     }
 
     /// Sockets that are open.
@@ -82,11 +86,11 @@ impl Live {
         }))
     }
 
-    fn enter(&self, request: &Request) -> Result<super::handshake::Place, Problem> {
+    fn enter(&self, request: &Request) -> Result<(Place, TaskTrackerToken), Problem> {
         if self.shutdown.is_requested() {
             return Err(Problem::with_detail(ProblemKind::Unavailable, "the server is stopping"));
         }
-        self.doorkeeper.enter(address(request.remote_addr()))
+        Ok((self.doorkeeper.enter(address(request.remote_addr()))?, self.sockets.token()))
     }
 }
 

@@ -1,0 +1,304 @@
+//! Secrets and keys: given by settings, or kept in the data folder. None of them ever prints itself.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use jsonwebtoken::{Algorithm, DecodingKey};
+use polling_core::secret::{SECRET_BYTES_MIN, Secret};
+use polling_core::settings::{SettingError, Settings};
+use subtle::{Choice, ConstantTimeEq};
+use thiserror::Error;
+
+/// Characters of an API key, at least: nobody guesses one in the lifetime of a poll.
+const API_KEY_CHARACTERS_MIN: usize = 16;
+/// The name of the kept secret in the data folder.
+const KEPT_SECRET: &str = "secret";
+
+/// Why a secret or a key cannot be used.
+#[derive(Debug, Error)]
+pub enum CredentialError {
+    /// A setting is wrong.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// The file cannot be read.
+    #[error("failed to read {what} from {path:?}")]
+    Unreadable {
+        /// What should be in it.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The file does not have what it should.
+    #[error("{what} in {path:?} cannot be used: {reason}")]
+    Unusable {
+        /// What should be in it.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why, as a sentence without its end.
+        reason: String,
+    },
+    /// The secret that the data was made with is gone.
+    #[error(
+        "the data folder has {store:?} but not the secret that its voters were named with, {secret:?}: put it back, or give it with --secret-file; with a new one everybody could vote again"
+    )]
+    Gone {
+        /// The data file.
+        store: PathBuf,
+        /// Where the secret should be.
+        secret: PathBuf,
+    },
+    /// The secret cannot be kept.
+    #[error("failed to keep a secret in {path:?}")]
+    NotKept {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+impl CredentialError {
+    /// Whether a person has to change something, and not the disk.
+    #[must_use]
+    pub const fn is_configuration(&self) -> bool {
+        !matches!(self, Self::NotKept { .. })
+    }
+}
+
+/// The bytes that `value` or the file named by `file` holds, without the line ends after them. A file is stronger evidence of care, but
+/// two sources are a mistake.
+fn given(
+    settings: &Settings,
+    what: &'static str,
+    value: Option<&'static str>,
+    file: &'static str,
+) -> Result<Option<Vec<u8>>, CredentialError> {
+    let value = value.and_then(|name| Some((name, settings.get(name)?)));
+    match (value, settings.get(file)) {
+        (Some((name, _)), Some(_)) => Err(settings.bad_value(file, format!("--{name} is given, too: only one can be")).into()),
+        (Some((_, value)), None) => Ok(Some(value.as_bytes().to_vec())),
+        (None, Some(path)) => read(what, Path::new(path)).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, CredentialError> {
+    let mut bytes = std::fs::read(path).map_err(|cause| CredentialError::Unreadable { what, path: path.into(), cause })?;
+    while bytes.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+        bytes.pop();
+    }
+    Ok(bytes)
+}
+
+/// The secret from the settings; `None` when they have none.
+///
+/// # Errors
+///
+/// When it cannot be read or is too short.
+pub fn given_secret(settings: &Settings) -> Result<Option<Secret>, CredentialError> {
+    let Some(bytes) = given(settings, "the secret", Some("secret"), "secret-file")? else { return Ok(None) };
+    let name = if settings.get("secret").is_some() { "secret" } else { "secret-file" };
+    Secret::new(&bytes).map(Some).map_err(|short| settings.bad_value(name, short.to_string()).into())
+}
+
+/// The secret that is kept in the data folder, made now when there is none. `store` is the data file, if the store is one.
+///
+/// # Errors
+///
+/// When others may read it, when it is too short, when it cannot be read or written, and when it is gone while the data that was made
+/// with it is there.
+pub fn kept_secret(data_dir: &Path, store: Option<&Path>) -> Result<Secret, CredentialError> {
+    let path = data_dir.join(KEPT_SECRET);
+    match File::open(&path) {
+        Ok(file) => check_mode(&file, &path)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if let Some(store) = store.filter(|store| store.exists()) {
+                return Err(CredentialError::Gone { store: store.into(), secret: path });
+            }
+            make_secret(data_dir, &path).map_err(|cause| CredentialError::NotKept { path: path.clone(), cause })?;
+            tracing::info!(path = %path.display(), "made a secret: keep a copy with the backups of the data");
+        }
+        Err(cause) => return Err(CredentialError::Unreadable { what: "the secret", path, cause }),
+    }
+    let bytes = read("the secret", &path)?;
+    Secret::new(&bytes).map_err(|short| unusable("the secret", &path, short.to_string()))
+}
+
+fn unusable(what: &'static str, path: &Path, reason: impl Into<String>) -> CredentialError {
+    CredentialError::Unusable { what, path: path.into(), reason: reason.into() }
+}
+
+#[cfg(unix)]
+fn check_mode(file: &File, path: &Path) -> Result<(), CredentialError> {
+    use std::os::unix::fs::PermissionsExt;
+    let metadata = file.metadata();
+    let mode = metadata.map_err(|cause| CredentialError::Unreadable { what: "the secret", path: path.into(), cause })?;
+    let mode = mode.permissions().mode() & 0o777;
+    // The group is left alone: Kubernetes gives the files of a volume to the group of the pod.
+    if mode & 0o007 == 0 {
+        return Ok(());
+    }
+    let reason = format!("everybody on this machine may use it (mode {mode:03o}); chmod 600 it, if nobody has read it");
+    Err(unusable("the secret", path, reason))
+}
+
+#[cfg(not(unix))]
+fn check_mode(_file: &File, _path: &Path) -> Result<(), CredentialError> {
+    Ok(())
+}
+
+/// Makes the file whole under another name first: nobody ever finds half a secret. When two do this at once, the first one's stays.
+fn make_secret(data_dir: &Path, path: &Path) -> io::Result<()> {
+    let mut random = [0_u8; SECRET_BYTES_MIN];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let draft = data_dir.join(format!("{KEPT_SECRET}.{}.new", std::process::id()));
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&draft)?;
+    file.write_all(format!("{text}\n").as_bytes())?;
+    file.sync_all()?;
+    let placed = match std::fs::hard_link(&draft, path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        placed => placed,
+    };
+    std::fs::remove_file(&draft)?;
+    placed?;
+    File::open(data_dir)?.sync_all()
+}
+
+/// The keys of which one is needed to create polls.
+#[derive(Clone)]
+pub struct ApiKeys(Vec<String>);
+
+impl fmt::Debug for ApiKeys {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "ApiKeys({} redacted)", self.0.len())
+    }
+}
+
+impl ApiKeys {
+    /// Reads the keys from the settings.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, when a key is too short, and when a source of keys has none.
+    pub fn read(settings: &Settings) -> Result<Self, CredentialError> {
+        let Some(bytes) = given(settings, "the API keys", Some("api-keys"), "api-keys-file")? else {
+            return Ok(Self(Vec::new()));
+        };
+        let name = if settings.get("api-keys").is_some() { "api-keys" } else { "api-keys-file" };
+        let text = String::from_utf8(bytes).unwrap_or_default();
+        let keys = text.split([',', '\n']).map(str::trim).filter(|key| !key.is_empty()).map(str::to_owned);
+        let keys: Vec<String> = keys.collect();
+        if keys.is_empty() || keys.iter().any(|key| key.chars().count() < API_KEY_CHARACTERS_MIN) {
+            let expected = format!("it must have keys of at least {API_KEY_CHARACTERS_MIN} characters");
+            return Err(settings.bad_value(name, expected).into());
+        }
+        Ok(Self(keys))
+    }
+
+    /// Whether none is needed.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether `key` is one of them. How long it takes says nothing about how much of a key is right.
+    #[must_use]
+    pub fn contains(&self, key: &str) -> bool {
+        let found = self.0.iter().fold(Choice::from(0), |found, known| found | known.as_bytes().ct_eq(key.as_bytes()));
+        found.into()
+    }
+}
+
+/// How bearer tokens are checked: one algorithm, as RFC 8725 asks for, and one key.
+#[derive(Clone)]
+pub struct TokenRules {
+    /// The one algorithm that a token may have.
+    pub algorithm: Algorithm,
+    /// The key.
+    pub key: DecodingKey,
+    /// The audience that a token must name.
+    pub audience: Option<String>,
+    /// The issuer that a token must name.
+    pub issuer: Option<String>,
+}
+
+impl fmt::Debug for TokenRules {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "TokenRules({:?}, key redacted)", self.algorithm)
+    }
+}
+
+impl TokenRules {
+    /// Reads the rules from the settings; `None` when there is no key.
+    ///
+    /// # Errors
+    ///
+    /// When a key cannot be read, is too short, or does not fit the algorithm.
+    pub fn read(settings: &Settings) -> Result<Option<Self>, CredentialError> {
+        let secret = given(settings, "the secret of tokens", Some("jwt-secret"), "jwt-secret-file")?;
+        let public_key = given(settings, "the public key of tokens", None, "jwt-public-key-file")?;
+        let expected = "HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA";
+        let algorithm = settings.parsed("jwt-algorithm", expected, |text| text.parse::<Algorithm>().ok())?;
+        let (algorithm, key) = match (secret, public_key) {
+            (Some(_), Some(_)) => {
+                return Err(settings.bad_value("jwt-public-key-file", "a secret is given, too: only one can be").into());
+            }
+            (Some(secret), None) => symmetric(settings, &secret, algorithm)?,
+            (None, Some(pem)) => asymmetric(settings, &pem, algorithm)?,
+            (None, None) => return Ok(None),
+        };
+        let text = |name| settings.get(name).map(str::to_owned);
+        Ok(Some(Self { algorithm, key, audience: text("jwt-audience"), issuer: text("jwt-issuer") }))
+    }
+}
+
+fn symmetric(
+    settings: &Settings,
+    secret: &[u8],
+    algorithm: Option<Algorithm>,
+) -> Result<(Algorithm, DecodingKey), CredentialError> {
+    let algorithm = algorithm.unwrap_or(Algorithm::HS256);
+    if !matches!(algorithm, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512) {
+        return Err(settings.bad_value("jwt-algorithm", "with a secret it must be HS256, HS384 or HS512").into());
+    }
+    if secret.len() < SECRET_BYTES_MIN {
+        let name = if settings.get("jwt-secret").is_some() { "jwt-secret" } else { "jwt-secret-file" };
+        return Err(settings.bad_value(name, format!("a secret must have at least {SECRET_BYTES_MIN} bytes")).into());
+    }
+    Ok((algorithm, DecodingKey::from_secret(secret)))
+}
+
+fn asymmetric(
+    settings: &Settings,
+    pem: &[u8],
+    algorithm: Option<Algorithm>,
+) -> Result<(Algorithm, DecodingKey), CredentialError> {
+    let Some(algorithm) = algorithm else {
+        return Err(settings.missing("jwt-algorithm", "a public key alone does not say how tokens are signed").into());
+    };
+    let key = match algorithm {
+        Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => {
+            return Err(settings.bad_value("jwt-algorithm", "with a public key it must not be one of HMAC").into());
+        }
+        Algorithm::ES256 | Algorithm::ES384 => DecodingKey::from_ec_pem(pem),
+        Algorithm::EdDSA => DecodingKey::from_ed_pem(pem),
+        _ => DecodingKey::from_rsa_pem(pem),
+    };
+    let key = key.map_err(|error| {
+        let expected = format!("its file must have a public key for {algorithm:?} in PEM: {error}");
+        settings.bad_value("jwt-public-key-file", expected)
+    })?;
+    Ok((algorithm, key))
+}

@@ -1,0 +1,64 @@
+//! Whether the server is ready for requests, and why not.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use polling_core::ingest::Health;
+use tokio::sync::watch;
+
+const STARTING: u8 = 0;
+const SERVING: u8 = 1;
+const DRAINING: u8 = 2;
+
+/// Whether the server is ready. Cloning gives another handle to the same.
+#[derive(Debug, Clone)]
+pub struct Readiness {
+    phase: Arc<AtomicU8>,
+    counting: Option<watch::Receiver<Health>>,
+}
+
+/// One thing that has to be so for the server to be ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What is looked at.
+    pub name: &'static str,
+    /// Why it is not well; `None` when it is.
+    pub trouble: Option<String>,
+}
+
+impl Readiness {
+    /// Starting. `counting` tells how the counting in this process goes, if it is done here.
+    #[must_use]
+    pub fn new(counting: Option<watch::Receiver<Health>>) -> Self {
+        Self { phase: Arc::new(AtomicU8::new(STARTING)), counting }
+    }
+
+    /// Requests are taken from now on.
+    pub fn note_serving(&self) {
+        self.phase.store(SERVING, Ordering::Relaxed);
+    }
+
+    /// No new requests are wanted from now on.
+    pub fn note_draining(&self) {
+        self.phase.store(DRAINING, Ordering::Relaxed);
+    }
+
+    /// Everything that is looked at, as it is now.
+    #[must_use]
+    pub fn checks(&self) -> Vec<Check> {
+        let serving = match self.phase.load(Ordering::Relaxed) {
+            STARTING => Some("the server is starting".to_owned()),
+            DRAINING => Some("the server is stopping".to_owned()),
+            _ => None,
+        };
+        let mut checks = vec![Check { name: "serving", trouble: serving }];
+        if let Some(counting) = &self.counting {
+            let health = counting.borrow().clone();
+            checks.push(Check { name: "store", trouble: health.trouble });
+            let stopped = health.stopped.iter().map(|(partition, alarm)| format!("partition {partition}: {alarm}"));
+            let stopped = stopped.collect::<Vec<_>>().join("; ");
+            checks.push(Check { name: "partitions", trouble: (!stopped.is_empty()).then_some(stopped) });
+        }
+        checks
+    }
+}

@@ -1,0 +1,326 @@
+//! The server as a whole: what is opened, what runs, and in which order it stops.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use poem::Endpoint;
+use poem::http::StatusCode;
+use polling_core::bus::UpdateBus;
+use polling_core::clock::{Clock, SystemClock};
+use polling_core::ingest::Ingest;
+use polling_core::open::{Backends, OpenError};
+use polling_core::schedule::Scheduler;
+use polling_core::secret::Secret;
+use polling_core::shutdown::Shutdown;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::Admin;
+use crate::config::Config;
+use crate::credentials::{CredentialError, kept_secret};
+use crate::exit::Exit;
+use crate::live::board::Board;
+use crate::live::follow::follow;
+use crate::live::hub::Hub;
+use crate::live::through::ThroughHub;
+use crate::live::views::Views;
+use crate::readiness::Readiness;
+use crate::serve::{Drained, Limits, Transport, serve};
+use crate::service::Service;
+use crate::telemetry;
+use crate::transport::refusal::problem;
+use crate::transport::requests::Requests;
+
+/// Connections of the admin listener: some probes and scrapers, and no more, so that it can be left open within a cluster.
+const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// How long live sockets may take to say goodbye, once they have been told: their close frames are staggered over less.
+const SOCKETS_DRAIN: Duration = Duration::from_secs(5);
+/// How long the votes in the log may take to be counted: thousands of batches of a healthy store. With a store that hangs, their
+/// senders were told long ago that the outcome is unknown.
+const COUNTING_DRAIN: Duration = Duration::from_secs(30);
+/// How long a request to the admin listener may take to end.
+const ADMIN_DRAIN: Duration = Duration::from_secs(1);
+
+/// Why the server did not start, or stopped by itself.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The data folder cannot be made.
+    #[error("failed to make the data folder {path:?}")]
+    DataDir {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// The secret cannot be used.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
+    /// A backend cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// An address cannot be listened on.
+    #[error("failed to listen on {address}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// Metrics cannot be recorded.
+    #[error("failed to record metrics: {0}")]
+    Telemetry(String),
+    /// A part of the server ended while it was needed.
+    #[error("{0} ended unexpectedly")]
+    Ended(&'static str),
+}
+
+impl RunError {
+    /// How to end the process.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::DataDir { .. } => Exit::Io,
+            Self::Credential(error) if error.is_configuration() => Exit::Configuration,
+            Self::Credential(_) => Exit::Io,
+            Self::Open(error) if error.is_configuration() => Exit::Configuration,
+            Self::Open(_) | Self::Bind { .. } => Exit::Unavailable,
+            Self::Telemetry(_) | Self::Ended(_) => Exit::Internal,
+        }
+    }
+}
+
+/// The sockets to listen on.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For the API and the page.
+    pub api: TcpListener,
+    /// For health and metrics.
+    pub admin: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// Binds the addresses of the configuration.
+    ///
+    /// # Errors
+    ///
+    /// When one of them is in use, or is not of this machine.
+    pub async fn bind(config: &Config) -> Result<Self, RunError> {
+        let api = bind(config.listen).await?;
+        let admin = match config.admin_listen {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        Ok(Self { api, admin })
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, RunError> {
+    TcpListener::bind(address).await.map_err(|cause| RunError::Bind { address, cause })
+}
+
+/// The backends and the secret, opened; nobody can reach them yet.
+pub struct Opened {
+    backends: Backends,
+    secret: Secret,
+}
+
+impl Opened {
+    /// Makes the data folder and the secret, if need be, and opens the backends.
+    ///
+    /// # Errors
+    ///
+    /// When one of them cannot be used. What was made by then stays.
+    pub async fn open(config: &Config) -> Result<Self, RunError> {
+        let data_dir = &config.urls.data_dir;
+        make_folder(data_dir).map_err(|cause| RunError::DataDir { path: data_dir.clone(), cause })?;
+        let secret = match &config.secret {
+            Some(secret) => secret.clone(),
+            None => kept_secret(data_dir, data_file(config).as_deref())?,
+        };
+        Ok(Self { backends: polling_core::open::open(&config.urls).await?, secret })
+    }
+}
+
+/// Only its owner can look into it: it will have the secret and who voted for what.
+fn make_folder(path: &std::path::Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(path)
+}
+
+/// The file that has the votes, if it is one.
+fn data_file(config: &Config) -> Option<PathBuf> {
+    let path = config.urls.store.strip_prefix("sqlite:")?;
+    let path = path.split('?').next().unwrap_or_default();
+    Some(config.urls.data_dir.join(path.strip_prefix("//").unwrap_or(path)))
+}
+
+/// What routes are made from.
+pub struct Wiring<'a> {
+    /// What handlers work with.
+    pub service: Arc<Service>,
+    /// The configuration.
+    pub config: &'a Config,
+    /// Is requested when live sockets and event streams are to say goodbye. HTTP requests have until [`Config::drain`].
+    pub shutdown: Shutdown,
+    /// Every live socket keeps a token of this, and so is waited for.
+    pub sockets: TaskTracker,
+}
+
+/// Opens everything and serves until `shutdown` is requested; then answers what is in flight, counts what was accepted, and ends.
+///
+/// # Errors
+///
+/// See [`RunError`].
+///
+/// # Cancellation
+///
+/// Dropping the future leaves tasks behind; request the shutdown instead.
+pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Result<Drained, RunError> {
+    let opened = Opened::open(&config).await?;
+    run_opened(&config, opened, listeners, routes, shutdown).await
+}
+
+/// The routes of the API.
+#[must_use]
+pub fn routes(_wiring: Wiring<'_>) -> impl Endpoint + 'static + use<> {
+    poem::endpoint::make_sync(|_| problem(StatusCode::NOT_FOUND, "there is nothing here"))
+}
+
+/// Like [`run`], with what was opened before and with other routes.
+///
+/// # Errors
+///
+/// When a part of the server fails.
+pub async fn run_opened<E: Endpoint + 'static>(
+    config: &Config,
+    opened: Opened,
+    listeners: Listeners,
+    routes: impl FnOnce(Wiring<'_>) -> E,
+    shutdown: Shutdown,
+) -> Result<Drained, RunError> {
+    let metrics = telemetry::start().map_err(RunError::Telemetry)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let Backends { sink, source, polls, tallies, bus, memory_log, .. } = opened.backends;
+    let views = Arc::new(Views::new(Arc::clone(&polls), Arc::clone(&clock)));
+    let board = Arc::new(Board::new(Arc::clone(&tallies), Arc::clone(&views), Arc::clone(&clock)));
+    let hub = Hub::new(Arc::clone(&views), Arc::clone(&board), Arc::clone(&tallies), Arc::clone(&clock), config.live.interval);
+    let news: Arc<dyn UpdateBus> = Arc::new(ThroughHub::new(Arc::clone(&hub), Arc::clone(&bus)));
+    let scheduler = Scheduler::new(Arc::clone(&polls), Arc::clone(&news), Arc::clone(&clock));
+
+    let mut tasks = Tasks::default();
+    let mut counting_health = None;
+    if memory_log.is_some() {
+        let ingest = Ingest::new(source, Arc::clone(&tallies), news);
+        counting_health = Some(ingest.health());
+        tasks.counting.spawn(ingest.run(tasks.counting_stop.clone()));
+    }
+    let readiness = Readiness::new(counting_health);
+    let service =
+        Service { sink, polls, tallies, views: Arc::clone(&views), secret: opened.secret, clock, scheduler: scheduler.handle() };
+    tasks.others.spawn(scheduler.run(tasks.others_stop.clone()));
+    tasks.others.spawn(Arc::clone(&hub).run(tasks.others_stop.clone()));
+    // What is published on a bus of this process went through the views already.
+    if !config.urls.bus.starts_with("memory:") {
+        let (absorbing, losing) = (Arc::clone(&hub), Arc::clone(&hub));
+        let absorb = move |updates: &[_]| absorbing.absorb(updates);
+        let lost = move || losing.forget_all();
+        tasks.others.spawn(follow(bus, absorb, lost, tasks.others_stop.clone()));
+    }
+    let upkeep = tokio::spawn(telemetry::keep_up(metrics.clone()));
+
+    let admin_stop = Shutdown::new();
+    let admin = listeners.admin.map(|listener| {
+        announce("admin", &listener);
+        let endpoint = Admin::new(readiness.clone(), metrics, memory_log.clone());
+        let limits = Limits { connections_max: ADMIN_CONNECTIONS_MAX, ..config.limits };
+        let transport = Transport { limits, origins: Vec::new(), requests: None };
+        tokio::spawn(serve(listener, endpoint, transport, admin_stop.clone(), ADMIN_DRAIN))
+    });
+    let (api_stop, sockets) = (Shutdown::new(), TaskTracker::new());
+    let endpoint = routes(Wiring { service: Arc::new(service), config, shutdown: api_stop.clone(), sockets: sockets.clone() });
+    let transport =
+        Transport { limits: config.limits, origins: config.origins.clone(), requests: Some(Arc::new(Requests::new())) };
+    announce("API", &listeners.api);
+    let mut api = tokio::spawn(serve(listeners.api, endpoint, transport, api_stop.clone(), config.drain));
+    readiness.note_serving();
+
+    let ended = tokio::select! {
+        () = shutdown.requested() => None,
+        part = tasks.first_end() => Some(part),
+        _ = &mut api => Some("the API"),
+    };
+    readiness.note_draining();
+    // Whoever waits for the server to stop learns that it does.
+    shutdown.request();
+    api_stop.request();
+    let drained = if ended == Some("the API") { Drained::Clean } else { api.await.unwrap_or(Drained::Clean) };
+    log_drained(drained);
+    sockets.close();
+    if tokio::time::timeout(SOCKETS_DRAIN, sockets.wait()).await.is_err() {
+        tracing::warn!(sockets = sockets.len(), "live sockets were cut");
+    }
+    if let Some(log) = memory_log {
+        log.close();
+    }
+    tasks.stop().await;
+    upkeep.abort();
+    admin_stop.request();
+    if let Some(admin) = admin {
+        // How the last probe ended is of no interest.
+        let _drained = admin.await;
+    }
+    ended.map_or(Ok(drained), |part| Err(RunError::Ended(part)))
+}
+
+fn announce(what: &str, listener: &TcpListener) {
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!("listening on http://{address} ({what})");
+    }
+}
+
+fn log_drained(drained: Drained) {
+    match drained {
+        Drained::Clean => tracing::info!("every request in flight was answered"),
+        Drained::Cut(connections) => tracing::warn!(connections, "connections were cut: their requests took too long to end"),
+    }
+}
+
+/// What runs beside the listeners.
+#[derive(Default)]
+struct Tasks {
+    /// The counting loop, which ends by itself when its log is closed.
+    counting: JoinSet<()>,
+    counting_stop: Shutdown,
+    others: JoinSet<()>,
+    others_stop: Shutdown,
+}
+
+impl Tasks {
+    /// Waits until one of them ends, and names it.
+    async fn first_end(&mut self) -> &'static str {
+        tokio::select! {
+            Some(_) = self.counting.join_next() => "the counting of votes",
+            Some(_) = self.others.join_next() => "the scheduler or the follower of the update bus",
+        }
+    }
+
+    /// Lets the counting finish the log, which must be closed; then stops the others.
+    async fn stop(mut self) {
+        let counted = async { while self.counting.join_next().await.is_some() {} };
+        if tokio::time::timeout(COUNTING_DRAIN, counted).await.is_err() {
+            tracing::error!("the store did not take the last votes in time; their senders were told that the outcome is unknown");
+            self.counting_stop.request();
+            self.counting.shutdown().await;
+        }
+        self.others_stop.request();
+        while self.others.join_next().await.is_some() {}
+    }
+}

@@ -1,0 +1,319 @@
+//! The accept loop: HTTP/1.1 connections for an endpoint, each within bounds.
+//!
+//! poem's own server spins when file descriptors run out, waits for ever for the rest of a request, and leaves Nagle's
+//! algorithm on; hence this loop over hyper, which serves the same endpoints.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http_body_util::BodyExt;
+use http_body_util::combinators::BoxBody;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::HeaderValue;
+use hyper::server::conn::http1;
+use hyper::{StatusCode, Uri};
+use hyper_util::rt::TokioTimer;
+use hyper_util::service::TowerToHyperService;
+use poem::http::uri::Scheme;
+use poem::web::{LocalAddr, RemoteAddr};
+use poem::{Body, Endpoint, PathPattern, Request, RequestParts, Response};
+use polling_core::retry::Pauses;
+use polling_core::shutdown::Shutdown;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::Layer;
+
+use crate::transport::body::{Late, TimelyBody};
+use crate::transport::refusal::{explanation, last_problem, problem_bytes};
+use crate::transport::requests::{Requests, method_number};
+use crate::transport::{cors, wire::Wire};
+
+/// Bytes of a request's head with its first line, at most: cookies and tokens fit, floods do not. Beyond it: 431. hyper
+/// itself refuses more than 100 fields with the same status.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a request target, at most: the longest of ours has a receipt and a cursor, some hundred. Beyond it: 414.
+const TARGET_BYTES_MAX: usize = 8 * 1024;
+/// Bytes that hyper buffers for a connection in each direction, at most. It grows to this only while a body is large.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// How long a silent peer is taken to be there: then it is probed, and given up when that too brings no answer.
+const PEER_SILENCE: Duration = Duration::from_secs(30);
+/// How long to listen on after the last answer, so that a client in the midst of sending can read it before the reset.
+const LINGER: Duration = Duration::from_secs(1);
+/// How much to listen to then.
+const LINGER_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bounds of every connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections at a time. At the bound no more are accepted; they wait in the system's queue. An upgraded connection
+    /// does not count any more: what it turned into has bounds of its own.
+    pub connections_max: usize,
+    /// From the first wait for a request to the end of its head. So it is also how long a connection may be idle.
+    pub header_timeout: Duration,
+    /// From the first wait for a body to its end. Beyond it: 408.
+    pub body_timeout: Duration,
+    /// How long a client may take no byte of an answer.
+    pub write_timeout: Duration,
+}
+
+/// How an endpoint is served.
+#[derive(Clone)]
+pub struct Transport {
+    /// Bounds of every connection.
+    pub limits: Limits,
+    /// Origins whose pages may use the endpoint from a browser, beside its own.
+    pub origins: Vec<HeaderValue>,
+    /// Counts the requests, if given.
+    pub requests: Option<Arc<Requests>>,
+}
+
+/// How the last connections ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// Every request was answered.
+    Clean,
+    /// So many connections were cut because time was over.
+    Cut(usize),
+}
+
+/// Serves `endpoint` on `listener` until `shutdown` is requested. Then it accepts no more, gives requests that have begun up
+/// to `drain`, and cuts the rest. Upgraded connections are not waited for: they belong to the endpoint.
+///
+/// Dropping the future cuts nothing: open connections go on in tasks of their own until they end by themselves.
+pub async fn serve<E>(listener: TcpListener, endpoint: E, transport: Transport, shutdown: Shutdown, drain: Duration) -> Drained
+where
+    E: Endpoint + 'static,
+{
+    let server = Server {
+        cors: cors::layer(&transport.origins),
+        http: http(&transport.limits),
+        shared: Arc::new(Shared { endpoint, requests: transport.requests, body_timeout: transport.limits.body_timeout }),
+        limits: transport.limits,
+        shutdown: shutdown.clone(),
+        cut: CancellationToken::new(),
+    };
+    let connections = TaskTracker::new();
+    let places = Arc::new(Semaphore::new(transport.limits.connections_max.min(Semaphore::MAX_PERMITS)));
+    let mut pauses = Pauses::default();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.requested() => break,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        match accepted {
+            Ok((stream, place)) => {
+                pauses.reset();
+                connections.spawn(server.connection(stream, place));
+            }
+            Err(error) => {
+                // Out of file descriptors, mostly: accepting at once again would fail again and burn a core.
+                metrics::counter!("polling_http_accept_errors_total").increment(1);
+                tracing::warn!(error = &error as &dyn std::error::Error, "a connection was not accepted");
+                tokio::select! {
+                    () = shutdown.requested() => break,
+                    () = tokio::time::sleep(pauses.next_pause()) => {}
+                }
+            }
+        }
+    }
+    // From here on a new connection is refused, rather than left in a queue that nobody looks at.
+    drop(listener);
+    connections.close();
+    if tokio::time::timeout(drain, connections.wait()).await.is_ok() {
+        return Drained::Clean;
+    }
+    let cut = connections.len();
+    server.cut.cancel();
+    connections.wait().await;
+    if cut == 0 { Drained::Clean } else { Drained::Cut(cut) }
+}
+
+/// Waits for a place, and then for a connection to give it to.
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.map_err(std::io::Error::other)?;
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return Ok((stream, place)),
+            // The client gave up while it waited; that says nothing about the next one.
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn is_of_one_connection(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+fn http(limits: &Limits) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_header_size(HEAD_BYTES_MAX)
+        .max_buf_size(BUFFER_BYTES_MAX);
+    http
+}
+
+/// What all connections share.
+struct Server<E> {
+    shared: Arc<Shared<E>>,
+    http: http1::Builder,
+    cors: Option<tower_http::cors::CorsLayer>,
+    limits: Limits,
+    shutdown: Shutdown,
+    cut: CancellationToken,
+}
+
+impl<E: Endpoint + 'static> Server<E> {
+    /// The life of a connection; it has `place` until its end or its upgrade.
+    fn connection(&self, stream: TcpStream, place: OwnedSemaphorePermit) -> impl Future<Output = ()> + Send + 'static {
+        let (http, cors, limits) = (self.http.clone(), self.cors.clone(), self.limits);
+        let (shared, shutdown, cut) = (Arc::clone(&self.shared), self.shutdown.clone(), self.cut.clone());
+        async move {
+            let Ok(peer) = Peer::of(&stream) else { return };
+            let peer = Arc::new(peer);
+            let service = tower::service_fn(move |request| {
+                let (shared, peer) = (Arc::clone(&shared), Arc::clone(&peer));
+                async move { Ok::<_, Infallible>(shared.respond(request, &peer).await) }
+            });
+            let service = TowerToHyperService::new(tower::util::option_layer(cors).layer(service));
+            let wire = Wire::new(stream, limits.write_timeout);
+            let mut connection = http.serve_connection(wire, service).with_upgrades();
+            let ended = tokio::select! {
+                biased;
+                ended = &mut connection => ended,
+                () = shutdown.requested() => {
+                    std::pin::Pin::new(&mut connection).graceful_shutdown();
+                    tokio::select! {
+                        biased;
+                        ended = &mut connection => ended,
+                        () = cut.cancelled() => return,
+                    }
+                }
+            };
+            if let Some(parts) = connection.into_parts() {
+                let linger = part_with(parts.io, &parts.read_buf, ended, shutdown.is_requested());
+                // The bound is for a client that neither reads nor closes.
+                let _time_is_over = tokio::time::timeout(LINGER, linger).await;
+            }
+            drop(place);
+        }
+    }
+}
+
+/// Ends a connection: sends the problem, if hyper found one that the endpoint never heard of, and lets the client read what
+/// was sent last. A reset, which closing with unread input causes, would take it away again.
+async fn part_with(wire: Wire, unread: &[u8], ended: hyper::Result<()>, hurry: bool) {
+    let problem = problem_of(&wire, unread, ended.as_ref().err());
+    if ended.is_err() && problem.is_none() {
+        return;
+    }
+    let mut stream = wire.into_stream();
+    if let Some(status) = problem {
+        metrics::counter!("polling_http_refused_total", "status" => status.as_str().to_owned()).increment(1);
+        if stream.write_all(&problem_bytes(status)).await.is_err() {
+            return;
+        }
+    }
+    if hurry || stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut buffer = [0_u8; 4096];
+    let mut heard = 0;
+    while heard < LINGER_BYTES_MAX {
+        match stream.read(&mut buffer).await {
+            Ok(0) | Err(_) => return,
+            Ok(bytes) => heard += bytes,
+        }
+    }
+}
+
+fn problem_of(wire: &Wire, unread: &[u8], error: Option<&hyper::Error>) -> Option<StatusCode> {
+    if let Some(status) = wire.refusal() {
+        let first_line = unread.iter().position(|&byte| byte == b'\n').unwrap_or(unread.len());
+        let too_long = status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE && first_line > TARGET_BYTES_MAX;
+        return Some(if too_long { StatusCode::URI_TOO_LONG } else { status });
+    }
+    let error = error.filter(|_| wire.is_between_writes())?;
+    if error.is_parse_version_h2() {
+        return Some(StatusCode::HTTP_VERSION_NOT_SUPPORTED);
+    }
+    // A connection that was merely idle is closed without a word.
+    (error.is_timeout() && !unread.is_empty()).then_some(StatusCode::REQUEST_TIMEOUT)
+}
+
+/// The two ends of a connection, and what it knows of the request in hand.
+struct Peer {
+    local: LocalAddr,
+    remote: RemoteAddr,
+    late: Late,
+}
+
+impl Peer {
+    fn of(stream: &TcpStream) -> std::io::Result<Self> {
+        let (local, remote) = (stream.local_addr()?, stream.peer_addr()?);
+        // An answer is written at once and whole: waiting for more of it only delays it.
+        stream.set_nodelay(true)?;
+        let socket = SockRef::from(stream);
+        // A peer that vanished without a word would otherwise be kept for hours.
+        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(PEER_SILENCE).with_interval(PEER_SILENCE / 3).with_retries(3))?;
+        Ok(Self { local: LocalAddr(local.into()), remote: RemoteAddr(remote.into()), late: Late::default() })
+    }
+}
+
+/// What all requests share.
+struct Shared<E> {
+    endpoint: E,
+    requests: Option<Arc<Requests>>,
+    body_timeout: Duration,
+}
+
+type HttpResponse = hyper::Response<BoxBody<Bytes, std::io::Error>>;
+
+impl<E: Endpoint> Shared<E> {
+    async fn respond(&self, request: hyper::Request<Incoming>, peer: &Peer) -> HttpResponse {
+        let Some(requests) = &self.requests else { return self.answer(request, peer).await.into() };
+        let (started, method) = (Instant::now(), method_number(request.method()));
+        let response = self.answer(request, peer).await;
+        requests.count(method, response.data::<PathPattern>(), response.status(), started);
+        response.into()
+    }
+
+    async fn answer(&self, request: hyper::Request<Incoming>, peer: &Peer) -> Response {
+        if target_bytes(request.uri()) > TARGET_BYTES_MAX {
+            return last_problem(StatusCode::URI_TOO_LONG, explanation(StatusCode::URI_TOO_LONG));
+        }
+        let (parts, incoming) = request.into_parts();
+        let body = if incoming.is_end_stream() {
+            Body::empty()
+        } else {
+            TimelyBody::new(incoming, self.body_timeout, peer.late.clone()).boxed().into()
+        };
+        let parts = RequestParts::from((parts, peer.local.clone(), peer.remote.clone(), Scheme::HTTP));
+        let answer = AssertUnwindSafe(self.endpoint.get_response(Request::from_parts(parts, body))).catch_unwind().await;
+        let late = peer.late.take();
+        match answer {
+            // What the endpoint made of the error says less than the reason.
+            Ok(response) if late && !response.status().is_success() => {
+                last_problem(StatusCode::REQUEST_TIMEOUT, explanation(StatusCode::REQUEST_TIMEOUT))
+            }
+            Ok(response) => response,
+            // The panic itself was logged by the hook.
+            Err(_) => last_problem(StatusCode::INTERNAL_SERVER_ERROR, explanation(StatusCode::INTERNAL_SERVER_ERROR)),
+        }
+    }
+}
+
+fn target_bytes(uri: &Uri) -> usize {
+    uri.path_and_query().map_or(0, |target| target.as_str().len())
+}

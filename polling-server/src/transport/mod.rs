@@ -1,0 +1,7 @@
+//! Pieces of the HTTP transport that [`serve`](crate::serve) is put together from.
+
+pub mod body;
+pub mod cors;
+pub mod refusal;
+pub mod requests;
+pub mod wire;

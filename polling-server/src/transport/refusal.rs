@@ -1,0 +1,84 @@
+//! Answers to requests that never reach the API: RFC 9457 problems, like all others.
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use poem::Response;
+use serde::Serialize;
+
+/// The media type of a problem.
+pub const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+}
+
+/// The type of the problem. A status that says all there is to say has no page of its own: RFC 9457 calls that
+/// `about:blank`.
+const fn problem_type(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "/problems/too-large",
+        StatusCode::NOT_FOUND => "/problems/not-found",
+        StatusCode::METHOD_NOT_ALLOWED => "/problems/method-not-allowed",
+        StatusCode::INTERNAL_SERVER_ERROR => "/problems/internal",
+        StatusCode::SERVICE_UNAVAILABLE => "/problems/unavailable",
+        _ => "about:blank",
+    }
+}
+
+fn body(status: StatusCode, detail: &str) -> Vec<u8> {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let problem = Problem { r#type: problem_type(status), title, status: status.as_u16(), detail };
+    // Strings and a number always serialise.
+    serde_json::to_vec(&problem).unwrap_or_default()
+}
+
+/// A problem as a response.
+#[must_use]
+pub fn problem(status: StatusCode, detail: &str) -> Response {
+    Response::builder()
+        .status(status)
+        .header(CONTENT_TYPE, PROBLEM_JSON)
+        .header(X_CONTENT_TYPE_OPTIONS, "nosniff")
+        .body(body(status, detail))
+}
+
+/// A problem as a response after which the connection is closed, because what follows on it cannot be told from the request.
+#[must_use]
+pub fn last_problem(status: StatusCode, detail: &str) -> Response {
+    let mut response = problem(status, detail);
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// A problem as the bytes of a whole HTTP/1.1 response, for a connection that no request was read from.
+#[must_use]
+pub fn problem_bytes(status: StatusCode) -> Bytes {
+    let body = body(status, explanation(status));
+    let head = format!(
+        "HTTP/1.1 {} {}\r\nconnection: close\r\ncontent-type: application/problem+json\r\nx-content-type-options: nosniff\r\ncontent-length: {}\r\n\r\n",
+        status.as_u16(),
+        status.canonical_reason().unwrap_or("Error"),
+        body.len(),
+    );
+    let mut bytes = head.into_bytes();
+    bytes.extend_from_slice(&body);
+    bytes.into()
+}
+
+/// What to tell the sender of something that is not a request we take.
+#[must_use]
+pub const fn explanation(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::REQUEST_TIMEOUT => "the request did not arrive in time",
+        StatusCode::URI_TOO_LONG => "the request target is too long",
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "the head of the request is too large",
+        StatusCode::HTTP_VERSION_NOT_SUPPORTED => "only HTTP/1.1 and HTTP/1.0 are spoken here",
+        StatusCode::INTERNAL_SERVER_ERROR => "the request failed for a reason that is not yours",
+        _ => "this is not a well-formed HTTP/1.1 request",
+    }
+}

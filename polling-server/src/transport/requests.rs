@@ -1,0 +1,117 @@
+//! Counts requests and their durations, by operation and class of status.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use hyper::{Method, StatusCode};
+use metrics::{Counter, Histogram, Label};
+use poem::PathPattern;
+
+/// Counts requests, with the operation as the router knows it and the class of the status.
+pub const REQUESTS: &str = "polling_http_requests_total";
+/// Seconds from the head of a request to the head of its answer.
+pub const REQUEST_SECONDS: &str = "polling_http_request_seconds";
+
+/// Methods that have a label of their own; a client can invent others without end.
+const METHODS: [Method; 7] =
+    [Method::GET, Method::HEAD, Method::POST, Method::DELETE, Method::PUT, Method::PATCH, Method::OPTIONS];
+/// The label of any other method, and of a path that no route matches.
+const OTHER: &str = "other";
+/// `1xx` to `5xx`.
+const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// The handles of one operation, made when they are first needed, so that nothing is shown that never happened.
+#[derive(Default)]
+struct Operation {
+    by_method: [OnceLock<Handles>; METHODS.len() + 1],
+}
+
+struct Handles {
+    method: &'static str,
+    operation: Arc<str>,
+    by_class: [OnceLock<Counter>; STATUS_CLASSES.len()],
+    seconds: Histogram,
+}
+
+impl Handles {
+    fn new(operation: Arc<str>, method: &'static str) -> Self {
+        let labels = vec![Label::new("operation", Arc::clone(&operation)), Label::from_static_parts("method", method)];
+        let seconds = metrics::histogram!(REQUEST_SECONDS, labels);
+        Self { method, operation, by_class: Default::default(), seconds }
+    }
+
+    fn count(&self, status: StatusCode) {
+        let class = usize::from(status.as_u16() / 100).clamp(1, STATUS_CLASSES.len()) - 1;
+        let counter = self.by_class[class].get_or_init(|| {
+            let labels = vec![
+                Label::new("operation", Arc::clone(&self.operation)),
+                Label::from_static_parts("method", self.method),
+                Label::from_static_parts("status", STATUS_CLASSES[class]),
+            ];
+            metrics::counter!(REQUESTS, labels)
+        });
+        counter.increment(1);
+    }
+}
+
+/// Counts the requests of one listener.
+///
+/// The operations are the patterns of the router, so there are as many as routes, whatever paths clients think of.
+#[derive(Default)]
+pub struct Requests {
+    operations: ArcSwap<HashMap<Arc<str>, Arc<Operation>>>,
+    unmatched: Arc<Operation>,
+}
+
+impl Requests {
+    /// Counts nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Counts a request with `method` that came at `started`, and was answered with `status` by the route with `pattern`.
+    pub fn count(&self, method: usize, pattern: Option<&PathPattern>, status: StatusCode, started: Instant) {
+        let operation = pattern.map_or_else(|| Arc::clone(&self.unmatched), |pattern| self.operation(&pattern.0));
+        let handles = operation.by_method[method].get_or_init(|| {
+            let name = pattern.map_or_else(|| Arc::from(OTHER), |pattern| Arc::clone(&pattern.0));
+            Handles::new(name, METHODS.get(method).map_or(OTHER, static_name))
+        });
+        handles.count(status);
+        handles.seconds.record(started.elapsed().as_secs_f64());
+    }
+
+    fn operation(&self, pattern: &Arc<str>) -> Arc<Operation> {
+        if let Some(operation) = self.operations.load().get(pattern) {
+            return Arc::clone(operation);
+        }
+        let operation = Arc::new(Operation::default());
+        self.operations.rcu(|operations| {
+            let mut operations = HashMap::clone(operations);
+            operations.entry(Arc::clone(pattern)).or_insert_with(|| Arc::clone(&operation));
+            operations
+        });
+        self.operations.load().get(pattern).map_or(operation, Arc::clone)
+    }
+}
+
+/// The number under which a method is counted.
+#[must_use]
+pub fn method_number(method: &Method) -> usize {
+    METHODS.iter().position(|known| known == method).unwrap_or(METHODS.len())
+}
+
+fn static_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::DELETE => "DELETE",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::OPTIONS => "OPTIONS",
+        _ => OTHER,
+    }
+}

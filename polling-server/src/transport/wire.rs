@@ -1,0 +1,151 @@
+//! A connection's bytes, watched for two things that hyper leaves to its caller.
+//!
+//! A client that takes no bytes is given up after a time. And where hyper refuses what is not a request with a bare status,
+//! the bare status is kept back, so that a problem can be sent in its place.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::StatusCode;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+/// A TCP connection under hyper.
+#[derive(Debug)]
+pub struct Wire {
+    io: TokioIo<TcpStream>,
+    stall_timeout: Duration,
+    stalled: Option<Pin<Box<Sleep>>>,
+    /// Everything written so far was flushed, so the next write begins something new.
+    between_writes: bool,
+    /// The status of the bare refusal that was kept back.
+    refusal: Option<StatusCode>,
+}
+
+impl Wire {
+    /// Watches `stream`; a write that makes no progress for `stall_timeout` fails.
+    #[must_use]
+    pub fn new(stream: TcpStream, stall_timeout: Duration) -> Self {
+        Self { io: TokioIo::new(stream), stall_timeout, stalled: None, between_writes: true, refusal: None }
+    }
+
+    /// Whether something new can be written, and not the rest of a response.
+    #[must_use]
+    pub const fn is_between_writes(&self) -> bool {
+        self.between_writes
+    }
+
+    /// The status of the bare refusal that was kept back and is to be sent as a problem.
+    #[must_use]
+    pub const fn refusal(&self) -> Option<StatusCode> {
+        self.refusal
+    }
+
+    /// The connection itself.
+    #[must_use]
+    pub fn into_stream(self) -> TcpStream {
+        self.io.into_inner()
+    }
+
+    fn bounded<T>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.stalled = None;
+            self.between_writes = false;
+            return outcome;
+        }
+        let stall_timeout = self.stall_timeout;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall_timeout)));
+        match stalled.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes no bytes"))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn keep_back(&mut self, bytes: &[u8]) -> bool {
+        if self.between_writes
+            && let Some(status) = bare_refusal(bytes)
+        {
+            self.refusal = Some(status);
+        }
+        self.refusal.is_some()
+    }
+}
+
+/// The status when `bytes` are the whole of what hyper answers by itself. Nothing of ours looks like it: all our refusals
+/// have a body.
+fn bare_refusal(bytes: &[u8]) -> Option<StatusCode> {
+    let rest = bytes.strip_prefix(b"HTTP/1.1 4")?;
+    let text = std::str::from_utf8(rest).ok()?;
+    let bare = text.contains("\r\ncontent-length: 0\r\n") && text.contains("\r\nconnection: close\r\n");
+    let whole = text.find("\r\n\r\n") == Some(text.len().checked_sub(4)?);
+    let status = [StatusCode::BAD_REQUEST, StatusCode::URI_TOO_LONG, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE]
+        .into_iter()
+        .find(|status| text.get(..2) == status.as_str().get(1..))?;
+    (bare && whole).then_some(status)
+}
+
+impl Read for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(context, buffer)
+    }
+}
+
+impl Write for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.keep_back(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let outcome = Pin::new(&mut self.io).poll_write(context, bytes);
+        self.bounded(context, outcome)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if slices.first().is_some_and(|first| self.keep_back(first)) {
+            return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
+        }
+        let outcome = Pin::new(&mut self.io).poll_write_vectored(context, slices);
+        self.bounded(context, outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.io).poll_flush(context);
+        // hyper flushes only when it has nothing left to write.
+        self.between_writes |= outcome.is_ready();
+        outcome
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.refusal.is_some() {
+            // The problem is still to be sent.
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.io).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_hyper_answers_by_itself_is_a_bare_refusal() {
+        let bare = "HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\ndate: x\r\n\r\n";
+        assert_eq!(bare_refusal(bare.as_bytes()), Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
+        assert_eq!(bare_refusal(b"HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"), None);
+        assert_eq!(bare_refusal(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"), None);
+        assert_eq!(bare_refusal(format!("{bare}more\r\n\r\n").as_bytes()), None);
+        assert_eq!(bare_refusal(b"HTTP/1.1 4"), None);
+    }
+}

@@ -11,6 +11,8 @@ mod sqlite_file;
 #[cfg(feature = "sqlite")]
 mod sqlite_statements;
 #[cfg(feature = "sqlite")]
+mod sqlite_traits;
+#[cfg(feature = "sqlite")]
 mod sqlite_write;
 
 use async_trait::async_trait;

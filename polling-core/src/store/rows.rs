@@ -287,8 +287,8 @@ fn vote_at(batch: &Batch, standing: StandingVote) -> Option<&Vote> {
     let part = batch.parts().iter().find(|part| part.partition == standing.position.partition)?;
     let index = usize::try_from(standing.position.offset.since(part.first)?).ok()?;
     match part.entries.get(index)? {
-        Entry::Vote(vote) => Some(vote),
-        Entry::DeadLetter(_) => None,
+        Entry::Vote(vote) if vote.id == standing.id => Some(vote),
+        Entry::Vote(_) | Entry::DeadLetter(_) => None,
     }
 }
 

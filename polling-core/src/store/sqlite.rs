@@ -9,7 +9,6 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use sqlx::migrate::{MigrateError, Migrator};
 pub(super) use sqlx::query;
@@ -18,23 +17,21 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, Sql
 use sqlx::{ConnectOptions, Connection as _, Row};
 use tokio::sync::Mutex;
 
+use super::StoreError;
 use super::rows::{self, KeptPoll, PollRow};
 pub use super::sqlite_file::SqliteOpenError;
 use super::sqlite_file::{self as file, Found};
 use super::sqlite_statements as statements;
-use super::sqlite_write::{apply, archive_poll, close_poll, create_poll, make_transitions};
-use super::{
-    Applied, CountedVote, CreationOrder, Leader, PollFilter, PollSnapshot, PollStore, StoreError, TallyStore, Transitions,
-};
-use crate::checkpoint::{Batch, Checkpoint, Offset};
-use crate::clock::Timestamp;
-use crate::model::{Ballot, OptionId, Outcome, Poll, PollId, Receipt, StandingVote, Tally, VoterKey, derive_outcome};
+use crate::model::{PollId, StandingVote};
 
 /// A connection to the file, under a name that does not depend on the driver.
 pub(super) type Connection = sqlx::SqliteConnection;
 /// A statement with its parameters.
 pub(super) type Query = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
 
+/// Tables other than the list of migrations, which is made before the first migration runs.
+const TABLES: &str = "SELECT count(*) FROM sqlite_schema WHERE tbl_name <> '_sqlx_migrations'";
+const NEWEST_MIGRATION: &str = "SELECT max(version) FROM _sqlx_migrations";
 static MIGRATOR: Migrator = sqlx::migrate!("../migrations/sqlite");
 
 /// Connections that read, by default: reading is short and from memory, so more would only wait for a processor.
@@ -48,8 +45,12 @@ const READER_TIMEOUT: Duration = Duration::from_secs(5);
 const CHECKPOINT_PAGES: &str = "4000";
 /// Bytes to which the log is cut after a burst.
 const LOG_BYTES_MAX: &str = "67108864";
-/// Kibibytes of pages that the writer keeps in memory, negative as `SQLite` has it: the inner pages of a hundred million votes.
+/// Kibibytes of pages that the writer keeps in memory, negative as `SQLite` has it: the inner pages of tens of millions
+/// of votes.
 const WRITER_CACHE: &str = "-65536";
+/// Rows that the writer's thread may be ahead of us: a batch of duplicates reads as many as it has votes, and waking each other
+/// every few rows would take longer than reading them.
+const ROWS_IN_FLIGHT: usize = 2048;
 /// Files up to this size are checked whole when they are opened, which takes less than a second.
 const QUICK_CHECK_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
@@ -136,7 +137,8 @@ impl SqliteStore {
             .synchronous(SqliteSynchronous::Full)
             .pragma("cache_size", WRITER_CACHE)
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
-            .pragma("journal_size_limit", LOG_BYTES_MAX);
+            .pragma("journal_size_limit", LOG_BYTES_MAX)
+            .row_buffer_size(ROWS_IN_FLIGHT);
         let (connection, epoch) = prepare(&path, &writing, version < known).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(options.readers_max.max(1))
@@ -179,7 +181,7 @@ impl SqliteStore {
     }
 
     /// Runs `change` in a transaction, in a task of its own.
-    async fn write<T, F>(&self, change: F) -> Result<T, StoreError>
+    pub(super) async fn write<T, F>(&self, change: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: for<'a> FnOnce(&'a mut Connection) -> BoxFuture<'a, Result<T, StoreError>> + Send + 'static,
@@ -190,7 +192,13 @@ impl SqliteStore {
         task.await.unwrap_or_else(|error| Err(StoreError::Unknown(error.into())))
     }
 
-    async fn read_rows(&self, query: Query) -> Result<Vec<SqliteRow>, StoreError> {
+    /// What the versions of this store begin with.
+    pub(super) fn epoch(&self) -> u64 {
+        self.inner.epoch
+    }
+
+    /// Runs a statement that finds something, outside of any transaction.
+    pub(super) async fn read_rows(&self, query: Query) -> Result<Vec<SqliteRow>, StoreError> {
         query.fetch_all(&self.inner.readers).await.map_err(before_commit)
     }
 }
@@ -210,12 +218,12 @@ async fn check_through(connection: &mut Connection, path: &Path, bytes: u64, kno
     let application_id = sqlx::query_scalar(statements::APPLICATION_ID).fetch_one(&mut *connection).await.map_err(failed)?;
     let version: i64 = sqlx::query_scalar(statements::USER_VERSION).fetch_one(&mut *connection).await.map_err(failed)?;
     file::refuse(path, application_id, version, known)?;
-    let tables: i64 = sqlx::query_scalar(statements::FOREIGN_TABLES).fetch_one(&mut *connection).await.map_err(failed)?;
+    let tables: i64 = sqlx::query_scalar(TABLES).fetch_one(&mut *connection).await.map_err(failed)?;
     if application_id == 0 && tables > 0 {
         return Err(SqliteOpenError::WrongApplication { path: path.to_owned(), found: 0 });
     }
     if application_id == file::APPLICATION_ID {
-        let newest = sqlx::query_scalar(statements::NEWEST_MIGRATION).fetch_one(&mut *connection).await.map_err(failed)?;
+        let newest = sqlx::query_scalar(NEWEST_MIGRATION).fetch_one(&mut *connection).await.map_err(failed)?;
         file::refuse(path, application_id, newest, known)?;
     }
     if bytes <= QUICK_CHECK_BYTES_MAX {
@@ -224,7 +232,8 @@ async fn check_through(connection: &mut Connection, path: &Path, bytes: u64, kno
             return Err(SqliteOpenError::Damaged { path: path.to_owned(), detail: verdict });
         }
     }
-    Ok(version)
+    // A file without tables is a new one, whatever version somebody gave it.
+    Ok(if application_id == 0 { 0 } else { version })
 }
 
 /// Opens the writing connection, brings the file up to date, and reads the epoch.
@@ -300,9 +309,12 @@ where
             Ok(changed)
         }
         Err(error) => {
-            // When this fails the first error stands, but for one that promises that the connection is still good.
-            query(statements::ROLLBACK).execute(&mut *connection).await.map_err(before_commit)?;
-            Err(error)
+            let rolled_back = query(statements::ROLLBACK).execute(&mut *connection).await;
+            match (error, rolled_back) {
+                // The one error after which the connection is used again.
+                (StoreError::Fenced { .. }, Err(error)) => Err(before_commit(error)),
+                (error, _) => Err(error),
+            }
         }
     }
 }
@@ -409,139 +421,43 @@ pub(super) fn blob(poll: PollId) -> Vec<u8> {
     poll.as_uuid().as_bytes().to_vec()
 }
 
-/// A statement that begins with the three parameters of a filter.
-fn filtered(statement: &'static str, filter: &PollFilter, now: Timestamp) -> Query {
-    let text = filter.text.as_ref().map(|text| text.to_lowercase());
-    query(statement).bind(filter.state.map(rows::state_code)).bind(now.as_micros()).bind(text)
-}
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Executor};
 
-/// A limit as a statement takes it.
-fn limited(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
-}
+    use super::*;
 
-#[async_trait]
-impl PollStore for SqliteStore {
-    async fn create(&self, poll: &Poll) -> Result<(), StoreError> {
-        let poll = poll.clone();
-        self.write(move |connection| Box::pin(create_poll(connection, poll))).await
-    }
-
-    async fn read(&self, poll: PollId) -> Result<Option<PollSnapshot>, StoreError> {
-        let rows = self.read_rows(query(statements::READ_POLL).bind(blob(poll))).await?;
-        rows.first().map(|row| Ok(kept_poll(row, self.inner.epoch)?.snapshot)).transpose()
-    }
-
-    async fn list(
-        &self,
-        filter: &PollFilter,
-        order: CreationOrder,
-        after: Option<PollId>,
-        limit: usize,
-        now: Timestamp,
-    ) -> Result<Vec<PollSnapshot>, StoreError> {
-        // Beyond every identifier, on the side where the list begins.
-        let (statement, beyond) = match order {
-            CreationOrder::NewestFirst => (statements::LIST_NEWEST_FIRST, [u8::MAX; 16]),
-            CreationOrder::OldestFirst => (statements::LIST_OLDEST_FIRST, [u8::MIN; 16]),
-        };
-        let from = after.map_or(beyond.to_vec(), blob);
-        let rows = self.read_rows(filtered(statement, filter, now).bind(from).bind(limited(limit))).await?;
-        rows.iter().map(|row| Ok(kept_poll(row, self.inner.epoch)?.snapshot)).collect()
-    }
-
-    async fn rank(&self, filter: &PollFilter, limit: usize, now: Timestamp) -> Result<Vec<PollId>, StoreError> {
-        let rows = self.read_rows(filtered(statements::RANK, filter, now).bind(limited(limit))).await?;
-        rows.iter().map(poll_id).collect()
-    }
-
-    async fn close(&self, poll: PollId, at: Timestamp) -> Result<Option<PollSnapshot>, StoreError> {
-        let epoch = self.inner.epoch;
-        self.write(move |connection| Box::pin(close_poll(connection, poll, at, epoch))).await
-    }
-
-    async fn archive(&self, poll: PollId) -> Result<bool, StoreError> {
-        self.write(move |connection| Box::pin(archive_poll(connection, poll))).await
-    }
-
-    async fn transition(&self, now: Timestamp) -> Result<Transitions, StoreError> {
-        // Nearly every call finds nothing due: then it costs a look at an index, and no transaction.
-        let rows = self.read_rows(query(statements::NEXT_TRANSITION)).await?;
-        let next = column(sound(rows.first(), "the next transition")?, "next")?;
-        let next = sound(rows::optional_time(next), "the next transition")?;
-        if next.is_none_or(|next| next > now) {
-            return Ok(Transitions { changed: Vec::new(), next });
+    #[tokio::test]
+    async fn every_statement_can_be_prepared() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("polls.db");
+        SqliteStore::open(&path, SqliteOptions::default()).await.expect("it is opened").shut_down().await;
+        let mut connection = SqliteConnectOptions::new().filename(&path).connect().await.expect("it is opened");
+        for &statement in statements::ALL {
+            let prepared = (&mut connection).prepare(sqlx::SqlStr::from_static(statement)).await;
+            prepared.unwrap_or_else(|error| panic!("{statement}: {error}"));
         }
-        self.write(move |connection| Box::pin(make_transitions(connection, now))).await
-    }
-}
-
-#[async_trait]
-impl TallyStore for SqliteStore {
-    async fn apply(&self, batch: &Batch) -> Result<Applied, StoreError> {
-        let (batch, epoch) = (batch.clone(), self.inner.epoch);
-        self.write(move |connection| Box::pin(apply(connection, batch, epoch))).await
+        let written = include_str!("sqlite_statements.rs").matches("\npub(super) const ").count();
+        assert_eq!(statements::ALL.len() + 1, written, "the list names all but itself");
     }
 
-    async fn checkpoint(&self) -> Result<Checkpoint, StoreError> {
-        let rows = self.read_rows(query(statements::CHECKPOINTS)).await?;
-        let partition = |row| {
-            let position = rows::position(column(row, "log_partition")?, column(row, "next_offset")?);
-            sound(position, "a checkpoint").map(|position| (position.partition, position.offset))
-        };
-        rows.iter().map(partition).collect()
-    }
-
-    async fn tallies(&self, polls: &[PollId]) -> Result<Vec<Tally>, StoreError> {
-        let mut polls = polls.to_vec();
-        polls.sort_unstable();
-        polls.dedup();
-        let rows = self.read_rows(query(statements::TALLIES).bind(rows::packed_ids(&polls).finish())).await?;
-        let tally = |row| {
-            let (version, voters): (i64, i64) = (column(row, "version")?, column(row, "voters")?);
-            let tally = rows::tally(poll_id(row)?, self.inner.epoch, version, voters, column(row, "tally")?);
-            sound(tally, "a tally")
-        };
-        rows.iter().map(tally).collect()
-    }
-
-    async fn leaders(&self, limit: usize, now: Timestamp) -> Result<Vec<Leader>, StoreError> {
-        let query = query(statements::LEADERS).bind(now.as_micros()).bind(limited(limit));
-        let rows = self.read_rows(query).await?;
-        let leader = |row| {
-            let (option, votes): (i64, i64) = (column(row, "option")?, column(row, "votes")?);
-            let option = u64::try_from(option).ok().and_then(OptionId::new);
-            let votes = u64::try_from(votes).ok();
-            Ok(Leader { poll: poll_id(row)?, option: sound(option, "an option")?, votes: sound(votes, "a tally")? })
-        };
-        rows.iter().map(leader).collect()
-    }
-
-    async fn outcome(&self, receipt: &Receipt) -> Result<Option<Outcome>, StoreError> {
-        let query = query(statements::OUTCOME)
-            .bind(blob(receipt.poll))
-            .bind(receipt.voter.0.to_vec())
-            .bind(receipt.vote_id.0.as_bytes().to_vec())
-            .bind(receipt.position.map(|position| i64::from(position.partition.0)));
-        let rows = self.read_rows(query).await?;
-        let row = sound(rows.first(), "a receipt")?;
-        let kept = column::<Option<i64>>(row, "number")?.map(|_| kept_poll(row, self.inner.epoch)).transpose()?;
-        let mut ballot = Ballot::default();
-        if column::<Option<Vec<u8>>>(row, "vote_id")?.is_some() {
-            ballot.current = Some(standing_vote(row)?);
+    #[tokio::test]
+    async fn no_statement_of_a_batch_walks_through_a_table_that_grows() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("polls.db");
+        SqliteStore::open(&path, SqliteOptions::default()).await.expect("it is opened").shut_down().await;
+        let mut connection = SqliteConnectOptions::new().filename(&path).connect().await.expect("it is opened");
+        // The statements that read through a table on purpose: lists, ranks and the leaderboard.
+        let walking = [statements::LIST_NEWEST_FIRST, statements::LIST_OLDEST_FIRST, statements::RANK, statements::LEADERS];
+        for &statement in statements::ALL.iter().filter(|statement| !walking.contains(*statement)) {
+            let plan = query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}")));
+            for row in plan.fetch_all(&mut connection).await.expect("it is explained") {
+                let step: String = row.get("detail");
+                let walks = ["polls", "poll_texts", "tallies", "votes", "past_votes", "dead_letters"]
+                    .iter()
+                    .any(|table| step == format!("SCAN {table}"));
+                assert!(!walks, "{statement}: {step}");
+            }
         }
-        if let Some(code) = column(row, "outcome")? {
-            ballot.past.insert(receipt.vote_id, sound(rows::outcome(code), "an outcome")?);
-        }
-        let next = column::<Option<i64>>(row, "next_offset")?.and_then(Offset::new).unwrap_or_default();
-        let passed = receipt.position.is_some_and(|position| next > position.offset);
-        Ok(derive_outcome(kept.as_ref().map(|kept| &kept.snapshot.poll), &ballot, receipt, passed))
-    }
-
-    async fn standing(&self, poll: PollId, voter: VoterKey) -> Result<Option<CountedVote>, StoreError> {
-        let query = query(statements::STANDING).bind(blob(poll)).bind(voter.0.to_vec());
-        let rows = self.read_rows(query).await?;
-        let vote = |row| standing_vote(row).map(|vote| CountedVote { id: vote.id, choices: vote.choices });
-        rows.first().map(vote).transpose()
     }
 }

@@ -34,9 +34,6 @@ pub(super) const ROLLBACK: &str = "ROLLBACK";
 // What the file is.
 pub(super) const APPLICATION_ID: &str = "SELECT application_id FROM pragma_application_id";
 pub(super) const USER_VERSION: &str = "SELECT user_version FROM pragma_user_version";
-/// Tables other than the list of migrations, which is made before the first migration runs.
-pub(super) const FOREIGN_TABLES: &str = "SELECT count(*) FROM sqlite_schema WHERE tbl_name <> '_sqlx_migrations'";
-pub(super) const NEWEST_MIGRATION: &str = "SELECT max(version) FROM _sqlx_migrations";
 pub(super) const QUICK_CHECK: &str = "SELECT quick_check FROM pragma_quick_check LIMIT 1";
 pub(super) const CHECKPOINT_WAL: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 pub(super) const EPOCH: &str = "SELECT epoch FROM store";
@@ -135,3 +132,43 @@ pub(super) const OUTCOME: &str = select_polls!(
 );
 pub(super) const STANDING: &str = "SELECT votes.vote_id, votes.choices, votes.log_partition, votes.log_offset \
      FROM polls JOIN votes ON votes.poll = polls.number WHERE polls.id = ?1 AND polls.archived = 0 AND votes.voter = ?2";
+
+#[cfg(test)]
+pub(super) const ALL: &[&str] = &[
+    BEGIN,
+    COMMIT,
+    ROLLBACK,
+    APPLICATION_ID,
+    USER_VERSION,
+    QUICK_CHECK,
+    CHECKPOINT_WAL,
+    EPOCH,
+    PROBE,
+    CREATE_POLL,
+    CREATE_TEXTS,
+    CREATE_TALLIES,
+    READ_POLL,
+    LIST_NEWEST_FIRST,
+    LIST_OLDEST_FIRST,
+    RANK,
+    CLOSE,
+    ARCHIVE,
+    NEXT_TRANSITION,
+    TRANSITION,
+    MOVE_CHECKPOINT,
+    FIND_CHECKPOINT,
+    ADD_COUNTS,
+    FIND_POLLS,
+    FIND_BALLOTS,
+    FIND_PAST,
+    WRITE_VOTES,
+    WRITE_PAST,
+    WRITE_TALLIES,
+    WRITE_POLLS,
+    WRITE_DEAD_LETTER,
+    CHECKPOINTS,
+    TALLIES,
+    LEADERS,
+    OUTCOME,
+    STANDING,
+];

@@ -30,19 +30,19 @@ async fn refusal(path: &Path) -> SqliteOpenError {
     SqliteStore::open(path, SqliteOptions::default()).await.expect_err("the file is refused")
 }
 
-/// A store in the file, which opens it again with the same.
-fn under_test(store: SqliteStore, folder: Arc<TempDir>, path: PathBuf) -> StoreUnderTest {
+/// A store in the file, which opens it again with the same. The folder stays until the last of them is gone.
+fn under_test(store: SqliteStore, place: Arc<(TempDir, PathBuf)>) -> StoreUnderTest {
     let store = Arc::new(store);
     let (polls, tallies) = (Arc::clone(&store) as Arc<dyn PollStore>, store as Arc<dyn TallyStore>);
     let reopen = Box::new(move || -> std::pin::Pin<Box<dyn Future<Output = StoreUnderTest> + Send>> {
-        Box::pin(async move { under_test(open(&path).await, folder, path) })
+        Box::pin(async move { under_test(open(&place.1).await, place) })
     });
     StoreUnderTest { polls, tallies, reopen: Some(reopen) }
 }
 
 async fn fresh() -> StoreUnderTest {
-    let (folder, path) = place();
-    under_test(open(&path).await, Arc::new(folder), path)
+    let place = place();
+    under_test(open(&place.1).await, Arc::new(place))
 }
 
 /// Runs plain SQL beside the store, as an auditor would.
@@ -86,7 +86,7 @@ async fn plain_sql_finds_the_tallies_to_be_the_votes() {
     const STANDING: &str = "SELECT sum(counted - superseded) FROM checkpoints";
     for seed in 100..110 {
         let (folder, path) = place();
-        let store = under_test(open(&path).await, Arc::new(folder), path.clone());
+        let store = under_test(open(&path).await, Arc::new((folder, path.clone())));
         let history = RandomHistory::new(seed);
         for poll in &history.polls {
             store.polls.create(poll).await.expect("it is created");
@@ -451,15 +451,20 @@ async fn a_store_on_a_read_only_disk_is_not_opened_and_not_changed() {
     open(&path).await.shut_down().await;
 }
 
+#[cfg(unix)]
 #[tokio::test]
 #[ignore = "root may write everything, so as root it runs itself again as nobody: run with --ignored"]
 async fn a_write_protected_file_is_read_and_takes_votes_once_it_is_writable() {
     use std::os::unix::process::CommandExt;
-    let (_folder, path) = place();
+    let (folder, path) = place();
     store_bytes(&path).await;
+    fs::remove_file(folder.path().join("polls.db.lock")).expect("it is removed");
+    // SQLite gives the files beside it the permissions that it has when they are made.
     let allow = |mode: u32| {
-        let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
-        fs::set_permissions(&path, permissions).expect("the permissions change");
+        for file in fs::read_dir(folder.path()).expect("a folder").map(|entry| entry.expect("a file").path()) {
+            let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+            fs::set_permissions(file, permissions).expect("the permissions change");
+        }
     };
     allow(0o444);
     if fs::File::options().write(true).open(&path).is_ok() {

@@ -153,6 +153,8 @@ async fn a_vote_that_was_counted_is_never_late(store: StoreUnderTest) {
     store.tallies.apply(&batch(0, &[vote])).await.expect("it is applied");
     let closed = store.polls.close(poll.id, at(3)).await.expect("it is closed").expect("the poll exists");
     assert_eq!(closed.poll.state(at(7)), PollState::Open, "the close moves behind the vote");
+    let announced = store.polls.transition(at(8)).await.expect("it answers");
+    assert_eq!(announced.changed, [poll.id], "and is announced when it comes");
     let late = Vote { accepted_at: at(8), ..cast(&poll, 2, 2, &[1]) };
     let applied = store.tallies.apply(&batch(1, &[late])).await.expect("it is applied");
     assert_eq!(applied.outcomes, [Outcome::Late]);

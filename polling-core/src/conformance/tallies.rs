@@ -220,6 +220,7 @@ async fn receipts_of_an_archived_poll_still_resolve(store: StoreUnderTest) {
     assert!(store.polls.archive(poll.id).await.expect("it is archived"));
     assert_eq!(apply(&store, &batch(2, &[after])).await.outcomes, [Invalid]);
     assert_eq!(store.tallies.tallies(&[poll.id]).await.expect("tallies are read"), []);
+    assert_eq!(store.tallies.standing(poll.id, voter(1)).await.expect("it is read"), None);
     for (vote, offset, expected) in [(vote, 0, Counted), (second, 1, Duplicate), (after, 2, Invalid)] {
         assert_eq!(outcome(&store, &vote, offset).await, Some(expected));
     }

@@ -3,4 +3,6 @@
 mod conformance;
 mod controls;
 mod crashes;
+mod dependencies;
+mod tidy;
 mod world;

@@ -57,7 +57,7 @@ impl MemoryStore {
         Self { epoch, state: Mutex::default() }
     }
 
-    /// The records that could not be read, the latest [`DEAD_LETTERS_MAX`].
+    /// The records that could not be read, the latest thousand.
     #[must_use]
     pub fn dead_letters(&self) -> Vec<(Position, DeadLetter)> {
         self.state().dead_letters.iter().cloned().collect()

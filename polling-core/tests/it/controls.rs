@@ -14,7 +14,7 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::crashes::{Event, block_on, events, memory_store, run_on_a_kept_log, run_on_a_memory_log};
-use crate::world::Hooks;
+use crate::world::{Hooks, MEMORY};
 
 /// Schedules that a control is tried on; one that fails is enough, and the first few do.
 const SCHEDULES: usize = 100;
@@ -48,7 +48,7 @@ impl Hooks for Unfenced {
 
 #[test]
 fn without_the_comparison_of_checkpoints_the_test_goes_red() {
-    assert!(goes_red(|events, seed| run_on_a_kept_log(memory_store(), events, RATES, seed, Arc::new(Unfenced))));
+    assert!(goes_red(|events, seed| run_on_a_kept_log(memory_store(), MEMORY, events, RATES, seed, Arc::new(Unfenced))));
 }
 
 /// Adds to the tallies whatever the batch names, and not what was really inserted.
@@ -85,7 +85,7 @@ impl Hooks for TallyFromTheBatch {
 #[test]
 fn with_tallies_from_the_batch_the_test_goes_red() {
     assert!(goes_red(|events, seed| {
-        run_on_a_kept_log(memory_store(), events, RATES, seed, Arc::new(TallyFromTheBatch::default()))
+        run_on_a_kept_log(memory_store(), MEMORY, events, RATES, seed, Arc::new(TallyFromTheBatch::default()))
     }));
 }
 
@@ -114,7 +114,9 @@ fn with_the_acknowledgement_before_the_commit_the_test_goes_red() {
 /// The same harness without sabotage stays green on the same schedules, so what goes red above is the sabotage.
 #[test]
 fn without_sabotage_the_same_schedules_stay_green() {
-    assert!(!goes_red(|events, seed| { run_on_a_kept_log(memory_store(), events, RATES, seed, Arc::new(crate::world::Honest)) }));
+    assert!(!goes_red(|events, seed| {
+        run_on_a_kept_log(memory_store(), MEMORY, events, RATES, seed, Arc::new(crate::world::Honest))
+    }));
     assert!(!goes_red(|events, seed| {
         run_on_a_memory_log(memory_store(), events, RATES, seed, || Arc::new(crate::world::Honest))
     }));

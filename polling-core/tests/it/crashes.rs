@@ -21,7 +21,7 @@ use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::world::{Honest, Hooks, KeptLog, PATIENCE, drain, hooked, step};
+use crate::world::{Honest, Hooks, KeptLog, MEMORY, Patience, drain, hooked, step};
 
 /// What happens next.
 #[derive(Debug, Clone)]
@@ -94,6 +94,7 @@ impl Crowd {
 /// `sabotage` stands between the loops and the store, and between the store and whoever reads it in the end.
 pub(crate) async fn run_on_a_kept_log(
     store: StoreUnderTest,
+    patience: Patience,
     events: Vec<Event>,
     rates: FaultRates,
     seed: u64,
@@ -113,16 +114,16 @@ pub(crate) async fn run_on_a_kept_log(
         match event {
             Event::Votes(count) => (0..count).for_each(|_| log.append(crowd.vote())),
             Event::Step { zombie } => {
-                step(&mut loops[usize::from(zombie)], PATIENCE).await;
+                step(&mut loops[usize::from(zombie)], patience).await;
             }
             Event::Dropped { zombie, polls } => {
-                step(&mut loops[usize::from(zombie)], usize::from(polls)).await;
+                step(&mut loops[usize::from(zombie)], Patience::Polls(usize::from(polls))).await;
             }
             Event::Crash { zombie } => loops[usize::from(zombie)] = start(number),
             Event::Close(poll) => crowd.close(poll, &store).await,
         }
     }
-    drain(&log, Arc::clone(&store.tallies)).await;
+    drain(&log, Arc::clone(&store.tallies), patience).await;
     assert_equals_the_oracle(&store, &log.votes()).await;
 }
 
@@ -176,10 +177,10 @@ pub(crate) async fn run_on_a_memory_log(
                 tokio::task::yield_now().await;
             }
             Event::Step { .. } => {
-                step(&mut ingest, PATIENCE).await;
+                step(&mut ingest, MEMORY).await;
             }
             Event::Dropped { polls, .. } => {
-                step(&mut ingest, usize::from(polls)).await;
+                step(&mut ingest, Patience::Polls(usize::from(polls))).await;
             }
             Event::Crash { .. } => (sink, ingest) = start(),
             Event::Close(poll) => crowd.close(poll, &store).await,
@@ -219,11 +220,38 @@ proptest! {
     // PROPTEST_CASES sets how many; 10,000 were run before a release.
     #[test]
     fn a_kept_log_is_counted_once_whatever_fails(events in events(), rates in rates(), seed in any::<u32>()) {
-        block_on(run_on_a_kept_log(memory_store(), events, rates, seed.into(), Arc::new(Honest)));
+        block_on(run_on_a_kept_log(memory_store(), MEMORY, events, rates, seed.into(), Arc::new(Honest)));
     }
 
     #[test]
     fn an_acknowledged_vote_of_a_memory_log_is_applied_whatever_fails(events in events(), rates in rates(), seed in any::<u32>()) {
         block_on(run_on_a_memory_log(memory_store(), events, rates, seed.into(), || Arc::new(Honest)));
+    }
+}
+
+#[cfg(feature = "sqlite")]
+mod on_sqlite {
+    use polling_core::store::sqlite::{SqliteOptions, SqliteStore};
+
+    use super::*;
+    use crate::world::DISK;
+
+    /// On a real file each case syncs it a hundred times, so there are fewer.
+    const CASES: u32 = 12;
+
+    async fn run(events: Vec<Event>, rates: FaultRates, seed: u64) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = SqliteStore::open(&folder.path().join("polls.db"), SqliteOptions::default()).await.expect("it opens");
+        let store = StoreUnderTest::forgetful(Arc::new(store));
+        run_on_a_kept_log(store, DISK, events, rates, seed, Arc::new(Honest)).await;
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.min(CASES)))]
+
+        #[test]
+        fn a_kept_log_is_counted_once_whatever_fails(events in events(), rates in rates(), seed in any::<u32>()) {
+            block_on(run(events, rates, seed.into()));
+        }
     }
 }

@@ -3,6 +3,8 @@
 mod conformance;
 mod controls;
 mod crashes;
+mod dependencies;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod tidy;
 mod world;

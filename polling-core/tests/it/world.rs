@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::Poll as Ready;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::poll as poll_once;
@@ -88,25 +89,51 @@ impl VoteSource for KeptSource {
     }
 }
 
-/// Polls the step of a loop at most so many times, and drops it when it is not done by then.
-pub(crate) async fn step(ingest: &mut Ingest, polls_max: usize) -> Option<Step> {
-    let mut step = pin!(ingest.step());
-    for _ in 0..polls_max {
-        if let Ready::Ready(done) = poll_once!(&mut step) {
-            return Some(done);
-        }
-        tokio::task::yield_now().await;
-    }
-    None
+/// How far a step of a loop goes before it is dropped.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Patience {
+    /// Polled so many times: for stores that never wait for anything but other tasks.
+    Polls(usize),
+    /// For so long: for stores that wait for a disk.
+    Time(Duration),
 }
 
-/// Polls of a step that let it finish unless it has nothing to do.
-pub(crate) const PATIENCE: usize = 60;
+/// Lets a step of a loop finish unless it has nothing to do.
+pub(crate) const MEMORY: Patience = Patience::Polls(60);
+/// The same for a store on a disk. A step that takes longer is dropped half way, which is one more fault to survive.
+#[cfg(feature = "sqlite")]
+pub(crate) const DISK: Patience = Patience::Time(Duration::from_millis(30));
+/// Steps after which counting that makes no progress is stuck.
+const STEPS_MAX: usize = 10_000;
+
+/// Takes a step; `None` when it was dropped before it was done.
+pub(crate) async fn step(ingest: &mut Ingest, patience: Patience) -> Option<Step> {
+    let mut step = pin!(ingest.step());
+    match patience {
+        Patience::Polls(polls) => {
+            for _ in 0..polls {
+                if let Ready::Ready(done) = poll_once!(&mut step) {
+                    return Some(done);
+                }
+                tokio::task::yield_now().await;
+            }
+            None
+        }
+        Patience::Time(time) => tokio::time::timeout(time, step).await.ok(),
+    }
+}
 
 /// Counts what is left, on a store without faults, until nothing is left.
-pub(crate) async fn drain(log: &KeptLog, store: Arc<dyn TallyStore>) {
-    let mut ingest = Ingest::new(log.source(0), store, Arc::new(MemoryBus::new()));
-    while step(&mut ingest, PATIENCE).await.is_some() {}
+pub(crate) async fn drain(log: &KeptLog, store: Arc<dyn TallyStore>, patience: Patience) {
+    let mut ingest = Ingest::new(log.source(0), Arc::clone(&store), Arc::new(MemoryBus::new()));
+    let end = Offset::ZERO.plus(log.votes().len());
+    for _ in 0..STEPS_MAX {
+        if store.checkpoint().await.expect("it is read").next(Partition(0)) >= end {
+            return;
+        }
+        step(&mut ingest, patience).await;
+    }
+    panic!("counting is stuck before {end}");
 }
 
 /// What a test does to the calls of a store on their way. Each hook has the store behind it; the defaults only forward.

@@ -1,7 +1,7 @@
 //! The counting loop: next batch, apply, publish, acknowledge.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -71,10 +71,18 @@ pub struct Ingest {
     store: Arc<dyn TallyStore>,
     bus: Arc<dyn UpdateBus>,
     health: watch::Sender<Health>,
-    /// A batch that was not applied yet.
-    kept: Option<Batch>,
+    /// The batch in hand, until it is acknowledged or given back.
+    kept: Option<Kept>,
     /// Partitions that were assigned and not started yet, because the store could not be read.
     unstarted: Vec<Partition>,
+}
+
+/// A batch that is not done with.
+#[derive(Debug, Clone)]
+struct Kept {
+    batch: Arc<Batch>,
+    /// An attempt at it may have landed. Until the store says which, its senders must not be told that it is not recorded.
+    doubtful: bool,
 }
 
 impl Ingest {
@@ -141,8 +149,8 @@ impl Ingest {
     }
 
     async fn resume(&mut self) -> Step {
-        match self.kept.take() {
-            Some(batch) => self.apply(batch).await,
+        match self.kept.clone() {
+            Some(kept) => self.apply(kept).await,
             None => self.start_partitions().await,
         }
     }
@@ -157,7 +165,7 @@ impl Ingest {
                 self.health.send_modify(|health| health.stopped.retain(|(stopped, _)| !partitions.contains(stopped)));
                 Step::Assignment
             }
-            Ok(SourceEvent::Batch(batch)) => self.apply(batch).await,
+            Ok(SourceEvent::Batch(batch)) => self.apply(Kept { batch: Arc::new(batch), doubtful: false }).await,
             Ok(SourceEvent::Stopped { partition, alarm }) => {
                 tracing::error!(partition = partition.0, alarm, "partition stopped");
                 metrics::counter!("polling_partitions_stopped_total").increment(1);
@@ -191,37 +199,35 @@ impl Ingest {
         }
     }
 
-    async fn apply(&mut self, batch: Batch) -> Step {
-        // Kept until the store has answered: a dropped future must not forget it.
-        let batch = &*self.kept.insert(batch);
-        let started = std::time::Instant::now();
-        let answer = self.store.apply(batch).await;
+    async fn apply(&mut self, Kept { batch, doubtful }: Kept) -> Step {
+        // Kept, and in doubt, until everything is done: a future dropped anywhere below must not forget it.
+        self.kept = Some(Kept { batch: Arc::clone(&batch), doubtful: true });
+        let started = Instant::now();
+        let answer = self.store.apply(&batch).await;
         metrics::histogram!("polling_apply_seconds").record(started.elapsed().as_secs_f64());
-        let Some(batch) = self.kept.take() else { return Step::Kept };
-        match answer {
+        let step = match answer {
             Ok(applied) => {
                 self.note_sound();
                 self.finish(&batch, applied).await;
                 Step::Applied(batch.len())
             }
-            Err(StoreError::Fenced { .. }) => self.after_fence(batch).await,
-            Err(error @ StoreError::Unknown(_)) => {
-                // Applying the same batch again tells: it is fenced when it had landed.
-                self.note_trouble(&error);
-                self.kept = Some(batch);
-                Step::Kept
-            }
+            Err(StoreError::Fenced { .. }) => self.after_fence(&batch).await,
             Err(error) => {
                 self.note_trouble(&error);
-                match self.source.refuse(&batch, &error).await {
-                    Refused::Returned => Step::Returned,
-                    Refused::Kept => {
-                        self.kept = Some(batch);
-                        Step::Kept
-                    }
+                // Applying the same batch again tells what became of an attempt in doubt: it is fenced when it had landed.
+                let in_doubt = doubtful || matches!(error, StoreError::Unknown(_));
+                if !in_doubt && self.source.refuse(&batch, &error).await == Refused::Returned {
+                    Step::Returned
+                } else {
+                    self.kept = Some(Kept { batch, doubtful: in_doubt });
+                    return Step::Kept;
                 }
             }
+        };
+        if step != Step::Kept {
+            self.kept = None;
         }
+        step
     }
 
     /// Publishes, then acknowledges: whoever is told that a vote is counted can see it counted.
@@ -235,12 +241,11 @@ impl Ingest {
     }
 
     /// Either an attempt of ours had landed after all, or somebody else has taken over.
-    async fn after_fence(&mut self, batch: Batch) -> Step {
+    async fn after_fence(&mut self, batch: &Batch) -> Step {
         let checkpoint = match self.store.checkpoint().await {
             Ok(checkpoint) => checkpoint,
             Err(error) => {
                 self.note_trouble(&error);
-                self.kept = Some(batch);
                 return Step::Kept;
             }
         };
@@ -257,9 +262,9 @@ impl Ingest {
             polls.sort_unstable();
             polls.dedup();
             let mut updates: Vec<Update> = polls.into_iter().map(Update::Changed).collect();
-            updates.extend(progress(&batch));
+            updates.extend(progress(batch));
             self.publish(updates).await;
-            self.source.acknowledge(&batch, None).await;
+            self.source.acknowledge(batch, None).await;
             return Step::Landed;
         }
         metrics::counter!("polling_batches_fenced_total").increment(1);

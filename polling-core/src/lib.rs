@@ -49,3 +49,8 @@ pub mod shutdown;
 pub mod conformance;
 #[cfg(feature = "test-util")]
 pub mod fault;
+
+/// The program of the README compiles and holds.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

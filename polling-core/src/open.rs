@@ -265,9 +265,9 @@ async fn open_store(store: &Parts<'_>, urls: &Urls) -> Result<(Arc<dyn PollStore
 async fn open_sqlite(store: &Parts<'_>, urls: &Urls) -> Result<(Arc<dyn PollStore>, Arc<dyn TallyStore>), OpenError> {
     // Both `sqlite:polling.db` and `sqlite:///var/lib/polling.db` are in use elsewhere.
     let path = store.path.strip_prefix("//").unwrap_or(store.path);
-    let opened =
-        crate::store::sqlite::SqliteStore::open(&urls.data_dir.join(path), crate::store::sqlite::SqliteOptions::default());
-    let store = Arc::new(opened.await?);
+    let file = urls.data_dir.join(path);
+    let options = crate::store::sqlite::SqliteOptions::default();
+    let store = Arc::new(crate::store::sqlite::SqliteStore::open(&file, options).await?);
     Ok((Arc::clone(&store) as Arc<dyn PollStore>, store))
 }
 

@@ -26,8 +26,10 @@ use crate::admin::Admin;
 use crate::config::Config;
 use crate::credentials::{CredentialError, kept_secret};
 use crate::exit::Exit;
+use crate::live::board::Board;
 use crate::live::follow::follow;
-use crate::live::through::ThroughViews;
+use crate::live::hub::Hub;
+use crate::live::through::ThroughHub;
 use crate::live::views::Views;
 use crate::readiness::Readiness;
 use crate::serve::{Drained, Limits, Transport, serve};
@@ -268,8 +270,10 @@ pub async fn run_opened<E: Endpoint + 'static>(
 fn start_parts(config: &Config, opened: Opened) -> (Service, Tasks, Option<watch::Receiver<Health>>) {
     let Opened { backends: Backends { sink, source, polls, tallies, bus, memory_log, .. }, secret } = opened;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let views = Arc::new(Views::new(Arc::clone(&polls), Arc::clone(&tallies), Arc::clone(&clock)));
-    let news: Arc<dyn UpdateBus> = Arc::new(ThroughViews::new(Arc::clone(&views), Arc::clone(&bus)));
+    let views = Arc::new(Views::new(Arc::clone(&polls), Arc::clone(&clock)));
+    let board = Arc::new(Board::new(Arc::clone(&tallies), Arc::clone(&views), Arc::clone(&clock)));
+    let hub = Hub::new(Arc::clone(&views), board, Arc::clone(&tallies), Arc::clone(&clock), config.live.interval);
+    let news: Arc<dyn UpdateBus> = Arc::new(ThroughHub::new(Arc::clone(&hub), Arc::clone(&bus)));
     let mut tasks = Tasks::default();
     let counting = memory_log.map(|_| {
         let ingest = Ingest::new(source, Arc::clone(&tallies), Arc::clone(&news));
@@ -280,11 +284,12 @@ fn start_parts(config: &Config, opened: Opened) -> (Service, Tasks, Option<watch
     let scheduler = Scheduler::new(Arc::clone(&polls), news, Arc::clone(&clock));
     let scheduler_handle = scheduler.handle();
     tasks.others.spawn(scheduler.run(tasks.others_stop.clone()));
-    // What is published on a bus of this process went through the views already.
+    tasks.others.spawn(Arc::clone(&hub).run(tasks.others_stop.clone()));
+    // What is published on a bus of this process went through the hub already.
     if !config.urls.bus.starts_with("memory:") {
-        let views = Arc::clone(&views);
-        let absorb = move |updates: &[_]| views.absorb(updates);
-        let lost = || tracing::warn!("some news was lost; what is watched is read again soon");
+        let losing = Arc::clone(&hub);
+        let absorb = move |updates: &[_]| hub.absorb(updates);
+        let lost = move || losing.forget_all();
         tasks.others.spawn(follow(bus, absorb, lost, tasks.others_stop.clone()));
     }
     let service = Service { sink, polls, tallies, views, secret, clock, scheduler: scheduler_handle };

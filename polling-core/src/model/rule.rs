@@ -62,7 +62,9 @@ impl Decision {
 /// Decides what `vote` does to the `ballot` of its voter. `poll` is `None` when there is no such poll (any more).
 ///
 /// The order of the questions is part of the rule: a known vote id first, so that a repeat has the outcome of its first
-/// arrival; a second vote before a late one, so that a repeated duplicate stays one after the close.
+/// arrival; a second vote before a late one, so that a repeated duplicate stays one after the close. It takes for granted that
+/// the acceptance times of one voter's votes do not go back: of servers whose clocks differ, one may count a repeat of what
+/// another found late.
 #[must_use]
 pub fn decide(poll: Option<&Poll>, ballot: &Ballot, vote: &Vote) -> Decision {
     if let Some(standing) = ballot.current.filter(|standing| standing.id == vote.id) {
@@ -75,15 +77,17 @@ pub fn decide(poll: Option<&Poll>, ballot: &Ballot, vote: &Vote) -> Decision {
     let Some(poll) = poll else {
         return Decision::Refuse(Outcome::Invalid);
     };
-    let state = poll.state(vote.accepted_at);
-    if state == PollState::Scheduled || !poll_can_take(poll, vote.kind) {
-        return Decision::Reject;
-    }
+    // These two come before the question whether the vote is sound: they are not kept, so whatever is sent under the same
+    // id later must come to the same.
     if ballot.current.is_some() && !poll.allow_change {
         return Decision::Refuse(Outcome::Duplicate);
     }
+    let state = poll.state(vote.accepted_at);
     if state == PollState::Closed {
         return Decision::Refuse(Outcome::Late);
+    }
+    if state == PollState::Scheduled || !poll_can_take(poll, vote.kind) {
+        return Decision::Reject;
     }
     let choices = vote.kind.choices();
     if choices.is_none() && ballot.current.is_none_or(|standing| standing.choices.is_none()) {

@@ -105,13 +105,11 @@ fn count_voter(poll: &Poll, votes: &[Vote], own: &[usize], outcomes: &mut [Outco
         };
         let state = poll.state(vote.accepted_at);
         let something_to_retract = standing.is_some_and(|(_, choices)| choices.is_some());
-        let outcome = if state == PollState::Scheduled || !fits {
-            Outcome::Invalid
-        } else if standing.is_some() && !poll.allow_change {
+        let outcome = if standing.is_some() && !poll.allow_change {
             Outcome::Duplicate
         } else if state == PollState::Closed {
             Outcome::Late
-        } else if vote.kind == VoteKind::Retract && !something_to_retract {
+        } else if state == PollState::Scheduled || !fits || (vote.kind == VoteKind::Retract && !something_to_retract) {
             Outcome::Invalid
         } else {
             Outcome::Counted

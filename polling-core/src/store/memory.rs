@@ -57,7 +57,7 @@ impl MemoryStore {
         Self { epoch, state: Mutex::default() }
     }
 
-    /// The records that could not be read, the latest [`DEAD_LETTERS_MAX`].
+    /// The records that could not be read, the latest thousand.
     #[must_use]
     pub fn dead_letters(&self) -> Vec<(Position, DeadLetter)> {
         self.state().dead_letters.iter().cloned().collect()
@@ -176,9 +176,11 @@ impl PollStore for MemoryStore {
         let mut state = self.state();
         let Some(kept) = state.live_mut(poll) else { return Ok(None) };
         if kept.poll.state(at) != PollState::Closed {
-            kept.poll = kept.poll.clone().closed(super::close_time(at, kept.last_accepted_at));
+            let closes_at = super::close_time(at, kept.last_accepted_at);
+            kept.poll = kept.poll.clone().closed(closes_at);
             kept.version += 1;
-            kept.transition_at = None;
+            // A close that moved behind a vote is announced when it comes.
+            kept.transition_at = (closes_at > at).then_some(closes_at);
         }
         Ok(Some(self.snapshot(kept)))
     }
@@ -267,7 +269,7 @@ impl TallyStore for MemoryStore {
 
     async fn standing(&self, poll: PollId, voter: VoterKey) -> Result<Option<CountedVote>, StoreError> {
         let state = self.state();
-        let standing = state.ballots.get(&(poll, voter)).and_then(|ballot| ballot.current);
+        let standing = state.live(poll).and_then(|_| state.ballots.get(&(poll, voter))?.current);
         Ok(standing.map(|standing| CountedVote { id: standing.id, choices: standing.choices }))
     }
 }

@@ -1,9 +1,19 @@
 //! Polls, votes and tallies, kept: the two traits of a store and their contracts.
 
 pub mod memory;
+#[cfg(feature = "sqlite")]
+mod rows;
 mod settle;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(feature = "sqlite")]
+mod sqlite_file;
+#[cfg(feature = "sqlite")]
+mod sqlite_statements;
+#[cfg(feature = "sqlite")]
+mod sqlite_traits;
+#[cfg(feature = "sqlite")]
+mod sqlite_write;
 
 use async_trait::async_trait;
 use thiserror::Error;

@@ -1,1 +1,463 @@
-//! Stub.
+//! A store in one `SQLite` file: durable, without any service, for one process.
+//!
+//! One connection writes, and everything that writes waits for it in line; a few others read. A transaction is on the disk,
+//! synced, when a call that changes something answers. Errors heal by themselves: after one, the writing connection is
+//! thrown away and the next call opens another, so a full disk that has room again needs nobody.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sqlx::migrate::{MigrateError, Migrator};
+pub(super) use sqlx::query;
+use sqlx::sqlite::{Sqlite, SqliteSynchronous};
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow};
+use sqlx::{ConnectOptions, Connection as _, Row};
+use tokio::sync::Mutex;
+
+use super::StoreError;
+use super::rows::{self, KeptPoll, PollRow};
+pub use super::sqlite_file::SqliteOpenError;
+use super::sqlite_file::{self as file, Found};
+use super::sqlite_statements as statements;
+use crate::model::{PollId, StandingVote};
+
+/// A connection to the file, under a name that does not depend on the driver.
+pub(super) type Connection = sqlx::SqliteConnection;
+/// A statement with its parameters.
+pub(super) type Query = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
+
+/// Tables other than the list of migrations, which is made before the first migration runs.
+const TABLES: &str = "SELECT count(*) FROM sqlite_schema WHERE tbl_name <> '_sqlx_migrations'";
+const NEWEST_MIGRATION: &str = "SELECT max(version) FROM _sqlx_migrations";
+static MIGRATOR: Migrator = sqlx::migrate!("../migrations/sqlite");
+
+/// Connections that read, by default: reading is short and from memory, so more would only wait for a processor.
+const READERS_DEFAULT: u32 = 4;
+/// How long to wait for a lock. Only a tool beside us, such as a backup, can hold one; longer than this it is in the way.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a read waits for a free connection.
+const READER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pages of the log after which it is written back into the file (16 MiB): a batch of new voters touches up to a thousand, and
+/// pages that several batches touch are written back once.
+const CHECKPOINT_PAGES: &str = "4000";
+/// Bytes to which the log is cut after a burst.
+const LOG_BYTES_MAX: &str = "67108864";
+/// Kibibytes of pages that the writer keeps in memory, negative as `SQLite` has it: the inner pages of tens of millions
+/// of votes.
+const WRITER_CACHE: &str = "-65536";
+/// Rows that the writer's thread may be ahead of us: a batch of duplicates reads as many as it has votes, and waking each other
+/// every few rows would take longer than reading them.
+const ROWS_IN_FLIGHT: usize = 2048;
+/// Files up to this size are checked whole when they are opened, which takes less than a second.
+const QUICK_CHECK_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+// The primary result codes that decide something.
+const FULL: i32 = 13;
+const BUSY: i32 = 5;
+const CORRUPT: i32 = 11;
+const NOT_A_DATABASE: i32 = 26;
+const CONSTRAINT: i32 = 19;
+
+/// How to open a store. Start from the default and change what you need.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SqliteOptions {
+    /// Connections that read at the same time, at least 1. Default 4.
+    pub readers_max: u32,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self { readers_max: READERS_DEFAULT }
+    }
+}
+
+/// Polls, votes and tallies in one `SQLite` file.
+///
+/// It needs a Tokio runtime. Changes run in tasks of their own: dropping the future of one never interrupts it.
+/// Dropping the store lets go of the file soon, [`shut_down`](Self::shut_down) before it answers.
+#[derive(Debug)]
+pub struct SqliteStore {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    epoch: u64,
+    readers: SqlitePool,
+    writer: Mutex<Writer>,
+    /// Held as long as the store is open.
+    lock: std::sync::Mutex<Option<File>>,
+}
+
+#[derive(Debug)]
+struct Writer {
+    options: SqliteConnectOptions,
+    /// Absent while a transaction runs and after one failed: so neither an error nor a panic leaves one behind half open.
+    connection: Option<Connection>,
+    closed: bool,
+    #[cfg(feature = "test-util")]
+    fault: Option<SqliteFault>,
+}
+
+/// What goes wrong on purpose, for tests.
+#[cfg(feature = "test-util")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SqliteFault {
+    /// The file cannot grow.
+    Full,
+    /// Nothing can be written.
+    ReadOnly,
+}
+
+impl SqliteStore {
+    /// Opens the store in this file, and makes it when there is none or an empty file. Older versions are brought up to date.
+    ///
+    /// A file beside it, with `.lock` after the name, keeps other processes out.
+    ///
+    /// # Errors
+    ///
+    /// See [`SqliteOpenError`]. A file that is refused is left as it is.
+    pub async fn open(path: &Path, options: SqliteOptions) -> Result<Self, SqliteOpenError> {
+        let path = file::resolve(path)?;
+        let lock = file::lock(&path)?;
+        let known = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0);
+        let version = match file::inspect(&path, known)? {
+            Found::Nothing => 0,
+            Found::Database { bytes, has_log } => check(&path, bytes, has_log, known).await?,
+        };
+        let base = SqliteConnectOptions::new().filename(&path).busy_timeout(BUSY_TIMEOUT).disable_statement_logging();
+        let writing = base
+            .clone()
+            .create_if_missing(version == 0)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .pragma("cache_size", WRITER_CACHE)
+            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+            .pragma("journal_size_limit", LOG_BYTES_MAX)
+            .row_buffer_size(ROWS_IN_FLIGHT);
+        let (connection, epoch) = prepare(&path, &writing, version < known).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(options.readers_max.max(1))
+            .acquire_timeout(READER_TIMEOUT)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            .connect_lazy_with(base.pragma("query_only", "ON"));
+        let writer = Writer {
+            options: writing.create_if_missing(false),
+            connection: Some(connection),
+            closed: false,
+            #[cfg(feature = "test-util")]
+            fault: None,
+        };
+        let inner = Inner { epoch, readers, writer: Mutex::new(writer), lock: std::sync::Mutex::new(Some(lock)) };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Waits for the changes that are under way, closes the file, and lets others open it. Every later call is
+    /// [`StoreError::Unavailable`]; doing it again does nothing. A dropped future may leave the file open, until the store is dropped.
+    pub async fn shut_down(&self) {
+        let mut writer = self.inner.writer.lock().await;
+        writer.closed = true;
+        self.inner.readers.close().await;
+        if let Some(connection) = writer.connection.take() {
+            discard(connection).await;
+        }
+        self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Makes every change from now on meet this fault, or none.
+    #[cfg(feature = "test-util")]
+    pub async fn inject(&self, fault: Option<SqliteFault>) {
+        let mut writer = self.inner.writer.lock().await;
+        writer.fault = fault;
+        if let Some(connection) = writer.connection.take() {
+            discard(connection).await;
+        }
+    }
+
+    /// Runs `change` in a transaction, in a task of its own.
+    pub(super) async fn write<T, F>(&self, change: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a mut Connection) -> BoxFuture<'a, Result<T, StoreError>> + Send + 'static,
+    {
+        let inner = Arc::clone(&self.inner);
+        let task = tokio::spawn(async move { inner.writer.lock().await.transact(change).await });
+        // The task ends early only when it panics or the runtime shuts down: no telling how far it came.
+        task.await.unwrap_or_else(|error| Err(StoreError::Unknown(error.into())))
+    }
+
+    /// What the versions of this store begin with.
+    pub(super) fn epoch(&self) -> u64 {
+        self.inner.epoch
+    }
+
+    /// Runs a statement that finds something, outside of any transaction.
+    pub(super) async fn read_rows(&self, query: Query) -> Result<Vec<SqliteRow>, StoreError> {
+        query.fetch_all(&self.inner.readers).await.map_err(before_commit)
+    }
+}
+
+/// Looks into a file that begins like a database, without changing it; answers its version.
+async fn check(path: &Path, bytes: u64, has_log: bool, known: i64) -> Result<i64, SqliteOpenError> {
+    // Without a log beside it the file is all there is, and nobody else has it: then not even a lock is needed.
+    let options = SqliteConnectOptions::new().filename(path).read_only(true).immutable(!has_log).busy_timeout(BUSY_TIMEOUT);
+    let mut connection = options.connect().await.map_err(|error| open_error(path, error))?;
+    let checked = check_through(&mut connection, path, bytes, known).await;
+    discard(connection).await;
+    checked
+}
+
+async fn check_through(connection: &mut Connection, path: &Path, bytes: u64, known: i64) -> Result<i64, SqliteOpenError> {
+    let failed = |error| open_error(path, error);
+    let application_id = sqlx::query_scalar(statements::APPLICATION_ID).fetch_one(&mut *connection).await.map_err(failed)?;
+    let version: i64 = sqlx::query_scalar(statements::USER_VERSION).fetch_one(&mut *connection).await.map_err(failed)?;
+    file::refuse(path, application_id, version, known)?;
+    let tables: i64 = sqlx::query_scalar(TABLES).fetch_one(&mut *connection).await.map_err(failed)?;
+    if application_id == 0 && tables > 0 {
+        return Err(SqliteOpenError::WrongApplication { path: path.to_owned(), found: 0 });
+    }
+    if application_id == file::APPLICATION_ID {
+        let newest = sqlx::query_scalar(NEWEST_MIGRATION).fetch_one(&mut *connection).await.map_err(failed)?;
+        file::refuse(path, application_id, newest, known)?;
+    }
+    if bytes <= QUICK_CHECK_BYTES_MAX {
+        let verdict: String = sqlx::query_scalar(statements::QUICK_CHECK).fetch_one(&mut *connection).await.map_err(failed)?;
+        if verdict != "ok" {
+            return Err(SqliteOpenError::Damaged { path: path.to_owned(), detail: verdict });
+        }
+    }
+    // A file without tables is a new one, whatever version somebody gave it.
+    Ok(if application_id == 0 { 0 } else { version })
+}
+
+/// Opens the writing connection, brings the file up to date, and reads the epoch.
+async fn prepare(path: &Path, options: &SqliteConnectOptions, migrating: bool) -> Result<(Connection, u64), SqliteOpenError> {
+    let mut connection = options.connect().await.map_err(|error| open_error(path, error))?;
+    match prepare_through(&mut connection, path, migrating).await {
+        Ok(epoch) => Ok((connection, epoch)),
+        Err(error) => {
+            discard(connection).await;
+            Err(error)
+        }
+    }
+}
+
+async fn prepare_through(connection: &mut Connection, path: &Path, migrating: bool) -> Result<u64, SqliteOpenError> {
+    let failed = |error| open_error(path, error);
+    MIGRATOR.run_direct(None, &mut *connection, false).await.map_err(|error| match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => open_error(path, error),
+        other => SqliteOpenError::Damaged { path: path.to_owned(), detail: other.to_string() },
+    })?;
+    if migrating {
+        // Into the file itself, whose header an older program looks at before it opens it.
+        query(statements::CHECKPOINT_WAL).execute(&mut *connection).await.map_err(failed)?;
+    }
+    let epoch: i64 = sqlx::query_scalar(statements::EPOCH).fetch_one(&mut *connection).await.map_err(failed)?;
+    u64::try_from(epoch).map_err(|_| SqliteOpenError::Damaged { path: path.to_owned(), detail: format!("its epoch is {epoch}") })
+}
+
+impl Writer {
+    async fn transact<T, F>(&mut self, change: F) -> Result<T, StoreError>
+    where
+        F: for<'a> FnOnce(&'a mut Connection) -> BoxFuture<'a, Result<T, StoreError>>,
+    {
+        if self.closed {
+            return Err(StoreError::Unavailable("the store is closed".into()));
+        }
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.connect().await.map_err(before_commit)?,
+        };
+        let answer = in_transaction(&mut connection, change).await;
+        match &answer {
+            Ok(_) | Err(StoreError::Fenced { .. }) => self.connection = Some(connection),
+            // Whatever state it is in, closing it rolls back what was not committed.
+            Err(_) => discard(connection).await,
+        }
+        answer
+    }
+
+    async fn connect(&self) -> Result<Connection, sqlx::Error> {
+        #[cfg_attr(not(feature = "test-util"), expect(unused_mut, reason = "a fault is set up on it"))]
+        let mut connection = self.options.connect().await?;
+        #[cfg(feature = "test-util")]
+        if let Some(fault) = self.fault {
+            let pragma = match fault {
+                SqliteFault::Full => "PRAGMA max_page_count = 1",
+                SqliteFault::ReadOnly => "PRAGMA query_only = ON",
+            };
+            query(pragma).execute(&mut connection).await?;
+        }
+        Ok(connection)
+    }
+}
+
+async fn in_transaction<T, F>(connection: &mut Connection, change: F) -> Result<T, StoreError>
+where
+    F: for<'a> FnOnce(&'a mut Connection) -> BoxFuture<'a, Result<T, StoreError>>,
+{
+    query(statements::BEGIN).execute(&mut *connection).await.map_err(before_commit)?;
+    match change(connection).await {
+        Ok(changed) => {
+            query(statements::COMMIT).execute(&mut *connection).await.map_err(at_commit)?;
+            Ok(changed)
+        }
+        Err(error) => {
+            let rolled_back = query(statements::ROLLBACK).execute(&mut *connection).await;
+            match (error, rolled_back) {
+                // The one error after which the connection is used again.
+                (StoreError::Fenced { .. }, Err(error)) => Err(before_commit(error)),
+                (error, _) => Err(error),
+            }
+        }
+    }
+}
+
+/// Closes a connection that is of no more use, and waits until the file is let go. What it says then changes nothing.
+async fn discard(connection: Connection) {
+    drop(connection.close().await);
+}
+
+fn code(error: &sqlx::Error) -> Option<i32> {
+    let extended: i32 = error.as_database_error()?.code()?.parse().ok()?;
+    // The lower byte is the primary code; the rest only tells where.
+    Some(extended & 0xff)
+}
+
+/// What an error means as long as COMMIT has not been tried: nothing was changed.
+pub(super) fn before_commit(error: sqlx::Error) -> StoreError {
+    let unreadable = matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_));
+    if unreadable || matches!(code(&error), Some(CORRUPT | NOT_A_DATABASE | CONSTRAINT)) {
+        StoreError::Damaged(error.to_string())
+    } else {
+        StoreError::Unavailable(error.into())
+    }
+}
+
+/// What an error of COMMIT means. FULL: the disk took less than the whole of a page, and a commit that is not whole in the log
+/// is none. BUSY: it was not begun. Both are rolled back afterwards. After any other, such as a failed sync, the commit may
+/// stand in the log and be found there after a crash.
+fn at_commit(error: sqlx::Error) -> StoreError {
+    if matches!(code(&error), Some(FULL | BUSY)) {
+        StoreError::Unavailable(error.into())
+    } else {
+        StoreError::Unknown(error.into())
+    }
+}
+
+fn open_error(path: &Path, error: sqlx::Error) -> SqliteOpenError {
+    match code(&error) {
+        Some(NOT_A_DATABASE) => SqliteOpenError::NotADatabase { path: path.to_owned() },
+        Some(CORRUPT) => SqliteOpenError::Damaged { path: path.to_owned(), detail: error.to_string() },
+        _ => SqliteOpenError::io(path, error),
+    }
+}
+
+/// Runs a statement that changes something; answers how many rows.
+pub(super) async fn execute(connection: &mut Connection, query: Query) -> Result<u64, StoreError> {
+    Ok(query.execute(connection).await.map_err(before_commit)?.rows_affected())
+}
+
+/// Runs a statement that finds something.
+pub(super) async fn find(connection: &mut Connection, query: Query) -> Result<Vec<SqliteRow>, StoreError> {
+    query.fetch_all(connection).await.map_err(before_commit)
+}
+
+/// The value of a column.
+pub(super) fn column<'r, T>(row: &'r SqliteRow, name: &str) -> Result<T, StoreError>
+where
+    T: sqlx::Decode<'r, Sqlite> + sqlx::Type<Sqlite>,
+{
+    row.try_get(name).map_err(before_commit)
+}
+
+/// What a column says, or that the store is damaged.
+pub(super) fn sound<T>(value: Option<T>, what: &str) -> Result<T, StoreError> {
+    value.ok_or_else(|| StoreError::Damaged(format!("{what} cannot be read")))
+}
+
+pub(super) fn kept_poll(row: &SqliteRow, epoch: u64) -> Result<KeptPoll, StoreError> {
+    let columns = PollRow {
+        number: column(row, "number")?,
+        id: column(row, "id")?,
+        archived: column(row, "archived")?,
+        version: column(row, "version")?,
+        voters: column(row, "voters")?,
+        max_choices: column(row, "max_choices")?,
+        allow_change: column(row, "allow_change")?,
+        results: column(row, "results")?,
+        opens_at: column(row, "opens_at")?,
+        closes_at: column(row, "closes_at")?,
+        last_accepted_at: column(row, "last_accepted_at")?,
+        owner: column(row, "owner")?,
+        question: column(row, "question")?,
+        options: column(row, "options")?,
+        tally: column(row, "tally")?,
+    };
+    sound(columns.read(epoch), "a poll")
+}
+
+pub(super) fn poll_id(row: &SqliteRow) -> Result<PollId, StoreError> {
+    sound(rows::poll_id(column(row, "id")?), "the identifier of a poll")
+}
+
+/// A vote or retraction that stands, as a row of `votes`.
+pub(super) fn standing_vote(row: &SqliteRow) -> Result<StandingVote, StoreError> {
+    Ok(StandingVote {
+        id: sound(rows::vote_id(column(row, "vote_id")?), "the name of a vote")?,
+        choices: sound(rows::optional_choices(column(row, "choices")?), "the choices of a vote")?,
+        position: sound(rows::position(column(row, "log_partition")?, column(row, "log_offset")?), "the position of a vote")?,
+    })
+}
+
+/// The identifier of a poll as a statement takes it.
+pub(super) fn blob(poll: PollId) -> Vec<u8> {
+    poll.as_uuid().as_bytes().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Executor};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_statement_can_be_prepared() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("polls.db");
+        SqliteStore::open(&path, SqliteOptions::default()).await.expect("it is opened").shut_down().await;
+        let mut connection = SqliteConnectOptions::new().filename(&path).connect().await.expect("it is opened");
+        for &statement in statements::ALL {
+            let prepared = (&mut connection).prepare(sqlx::SqlStr::from_static(statement)).await;
+            prepared.unwrap_or_else(|error| panic!("{statement}: {error}"));
+        }
+        let written = include_str!("sqlite_statements.rs").matches("\npub(super) const ").count();
+        assert_eq!(statements::ALL.len() + 1, written, "the list names all but itself");
+    }
+
+    #[tokio::test]
+    async fn no_statement_of_a_batch_walks_through_a_table_that_grows() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("polls.db");
+        SqliteStore::open(&path, SqliteOptions::default()).await.expect("it is opened").shut_down().await;
+        let mut connection = SqliteConnectOptions::new().filename(&path).connect().await.expect("it is opened");
+        // The statements that read through a table on purpose: lists, ranks and the leaderboard.
+        let walking = [statements::LIST_NEWEST_FIRST, statements::LIST_OLDEST_FIRST, statements::RANK, statements::LEADERS];
+        for &statement in statements::ALL.iter().filter(|statement| !walking.contains(*statement)) {
+            let plan = query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}")));
+            for row in plan.fetch_all(&mut connection).await.expect("it is explained") {
+                let step: String = row.get("detail");
+                let walks = ["polls", "poll_texts", "tallies", "votes", "past_votes", "dead_letters"]
+                    .iter()
+                    .any(|table| step == format!("SCAN {table}"));
+                assert!(!walks, "{statement}: {step}");
+            }
+        }
+    }
+}

@@ -1,3 +1,5 @@
 //! The HTTP API.
 
+pub mod problem;
+pub mod problem_kind;
 pub mod types;

@@ -1,5 +1,12 @@
 //! What watchers see, and how it reaches them.
 
+pub mod board;
+pub mod endpoints;
 pub mod follow;
+pub mod frame;
+pub mod handshake;
+pub mod hub;
+pub mod message;
+pub mod session;
 pub mod through;
 pub mod views;

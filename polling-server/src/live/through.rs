@@ -6,30 +6,30 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use polling_core::bus::{BusError, Notice, Update, UpdateBus};
 
-use super::views::Views;
+use super::hub::Hub;
 
-/// Publishes through the views of this server.
+/// Publishes through the hub of this server.
 ///
 /// The counting loop publishes before it acknowledges. So a client that is told "counted" by this server sees its vote in the next
 /// answer of this server.
-pub struct ThroughViews {
-    views: Arc<Views>,
+pub struct ThroughHub {
+    hub: Arc<Hub>,
     bus: Arc<dyn UpdateBus>,
 }
 
-impl ThroughViews {
-    /// `bus`, with the views ahead of it.
+impl ThroughHub {
+    /// `bus`, with the hub ahead of it.
     #[must_use]
-    pub fn new(views: Arc<Views>, bus: Arc<dyn UpdateBus>) -> Self {
-        Self { views, bus }
+    pub fn new(hub: Arc<Hub>, bus: Arc<dyn UpdateBus>) -> Self {
+        Self { hub, bus }
     }
 }
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl UpdateBus for ThroughViews {
+impl UpdateBus for ThroughHub {
     async fn publish(&self, updates: Vec<Update>) -> Result<(), BusError> {
-        self.views.absorb(&updates);
+        self.hub.absorb(&updates);
         self.bus.publish(updates).await
     }
 

@@ -1,16 +1,24 @@
-//! Polls and leaderboard as they are shown.
+//! Polls as they are shown: cached, up to date, and ready to be sent.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
+use moka::sync::Cache;
 use polling_core::bus::Update;
 use polling_core::checkpoint::Checkpoint;
 use polling_core::clock::{Clock, Timestamp};
-use polling_core::model::PollId;
-use polling_core::store::{PollSnapshot, PollStore, StoreError, TallyStore};
+use polling_core::model::{PollId, PollState, Tally};
+use polling_core::store::{PollSnapshot, PollStore, StoreError};
 use tokio::sync::watch;
 
-use crate::api::types::{LeaderboardBody, LeaderboardEntry, PollBody};
+use crate::api::types::PollBody;
+
+/// Polls kept ready: those that are read and watched now. At 4 options one takes about 2 KiB.
+const POLLS_CACHED_MAX: u64 = 10_000;
+/// How long a poll is shown without asking the store again: what a lost update costs a reader at most.
+const FRESH_FOR: Duration = Duration::from_secs(2);
 
 /// A body that is ready to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,9 +33,20 @@ pub struct Sendable {
 #[derive(Debug)]
 pub struct PollView {
     snapshot: PollSnapshot,
+    /// What the bodies below were made for; they are of no use once the state has changed by itself.
+    state: PollState,
+    with_results: OnceLock<Sendable>,
+    without_results: OnceLock<Sendable>,
 }
 
 impl PollView {
+    /// What is shown of the snapshot from `now` on.
+    #[must_use]
+    pub fn new(snapshot: PollSnapshot, now: Timestamp) -> Self {
+        let state = snapshot.poll.state(now);
+        Self { snapshot, state, with_results: OnceLock::new(), without_results: OnceLock::new() }
+    }
+
     /// The poll and its tally.
     #[must_use]
     pub const fn snapshot(&self) -> &PollSnapshot {
@@ -37,59 +56,137 @@ impl PollView {
     /// The body of `GET /polls/{id}` at `now`.
     #[must_use]
     pub fn sendable(&self, now: Timestamp, visible: bool) -> Sendable {
+        if self.snapshot.poll.state(now) != self.state {
+            return self.serialised(now, visible);
+        }
+        let cached = if visible { &self.with_results } else { &self.without_results };
+        cached.get_or_init(|| self.serialised(now, visible)).clone()
+    }
+
+    fn serialised(&self, now: Timestamp, visible: bool) -> Sendable {
         let body = PollBody::new(&self.snapshot, now, visible);
         let version = self.snapshot.tally.version;
-        let etag = format!("\"{}.{}.{}.{visible}\"", version.epoch, version.number, body.state);
+        let shown = if visible { "" } else { ".hidden" };
+        let etag = format!("\"{}.{}.{}{shown}\"", version.epoch, version.number, body.state);
+        // The body is made of texts and numbers, which always serialise.
         Sendable { body: serde_json::to_vec(&body).unwrap_or_default().into(), etag }
     }
 }
 
-/// Everything that is shown.
+/// The polls that are shown, and how far counting has come.
 pub struct Views {
     polls: Arc<dyn PollStore>,
-    tallies: Arc<dyn TallyStore>,
     clock: Arc<dyn Clock>,
+    cache: Cache<PollId, Arc<PollView>>,
+    /// Held while a view is compared with the cached one and put in its place.
+    placing: Mutex<()>,
+    /// Grows whenever something was forgotten: a read that began before must not be cached after.
+    forgotten: AtomicU64,
     progress: watch::Sender<Checkpoint>,
 }
 
 impl Views {
-    /// Views over these stores.
+    /// Views over this store.
     #[must_use]
-    pub fn new(polls: Arc<dyn PollStore>, tallies: Arc<dyn TallyStore>, clock: Arc<dyn Clock>) -> Self {
-        Self { polls, tallies, clock, progress: watch::Sender::default() }
+    pub fn new(polls: Arc<dyn PollStore>, clock: Arc<dyn Clock>) -> Self {
+        let cache = Cache::builder().max_capacity(POLLS_CACHED_MAX).time_to_live(FRESH_FOR).build();
+        let (forgotten, progress) = (AtomicU64::new(0), watch::Sender::default());
+        Self { polls, clock, cache, placing: Mutex::new(()), forgotten, progress }
     }
 
-    /// The poll as it is now; `None` when there is none.
+    /// The poll as it is now; `None` when there is none. Never older than what [`absorb`](Self::absorb) was told.
     ///
     /// # Errors
     ///
-    /// Those of the store.
+    /// Those of the store, which is asked only when the poll is not cached.
     pub async fn poll(&self, poll: PollId) -> Result<Option<Arc<PollView>>, StoreError> {
-        Ok(self.polls.read(poll).await?.map(|snapshot| Arc::new(PollView { snapshot })))
+        if let Some(view) = self.cache.get(&poll) {
+            return Ok(Some(view));
+        }
+        let forgotten = self.forgotten.load(Ordering::SeqCst);
+        let Some(snapshot) = self.polls.read(poll).await? else { return Ok(None) };
+        Ok(Some(self.place(PollView::new(snapshot, self.clock.now()), Some(forgotten))))
     }
 
-    /// The best `limit` options, ready to be sent.
-    ///
-    /// # Errors
-    ///
-    /// Those of the store.
-    pub async fn leaderboard(&self, limit: usize) -> Result<Sendable, StoreError> {
-        let mut entries = Vec::new();
-        for (leader, rank) in self.tallies.leaders(limit, self.clock.now()).await?.iter().zip(1..) {
-            if let Some(view) = self.poll(leader.poll).await? {
-                entries.extend(LeaderboardEntry::new(rank, leader, view.snapshot()));
-            }
-        }
-        let body = serde_json::to_vec(&LeaderboardBody { version: 1, entries }).unwrap_or_default().into();
-        Ok(Sendable { body, etag: "\"1\"".to_owned() })
+    /// Puts a poll in its place that was just created or changed by this server.
+    pub fn show(&self, snapshot: PollSnapshot) {
+        self.place(PollView::new(snapshot, self.clock.now()), None);
     }
 
     /// Takes in news.
-    pub fn absorb(&self, _updates: &[Update]) {}
+    pub fn absorb(&self, updates: &[Update]) {
+        for update in updates {
+            match update {
+                Update::Tally(tally) => self.absorb_tally(tally),
+                Update::Changed(poll) => self.forget(*poll),
+                Update::Progress { partition, next } => {
+                    self.progress.send_if_modified(|progress| {
+                        let news = progress.next(*partition) < *next;
+                        if news {
+                            progress.set(*partition, *next);
+                        }
+                        news
+                    });
+                }
+            }
+        }
+    }
+
+    /// Has the poll read again.
+    pub fn forget(&self, poll: PollId) {
+        let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
+        self.cache.invalidate(&poll);
+    }
+
+    /// Has everything read again: news was lost.
+    pub fn forget_all(&self) {
+        let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
+        self.cache.invalidate_all();
+    }
 
     /// How far votes have been counted, as far as this server has heard.
     #[must_use]
     pub fn progress(&self) -> watch::Receiver<Checkpoint> {
         self.progress.subscribe()
+    }
+
+    /// A tally says nothing of the definition. It fits the definition that is cached only when it is the very next version;
+    /// otherwise the definition may have changed in between, and the poll is read again.
+    fn absorb_tally(&self, tally: &Tally) {
+        let placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(cached) = self.cache.get(&tally.poll) else {
+            // A read that is on its way may have begun before this tally was committed.
+            self.forgotten.fetch_add(1, Ordering::SeqCst);
+            return;
+        };
+        let known = cached.snapshot.tally.version;
+        if tally.version <= known {
+            return;
+        }
+        if tally.version.epoch == known.epoch && tally.version.number == known.number + 1 {
+            let snapshot = PollSnapshot { poll: cached.snapshot.poll.clone(), tally: tally.clone() };
+            self.cache.insert(tally.poll, Arc::new(PollView::new(snapshot, self.clock.now())));
+        } else {
+            drop(placing);
+            self.forget(tally.poll);
+        }
+    }
+
+    /// Caches the view unless a newer one is there, or something was forgotten since `forgotten` was read; answers the newer.
+    fn place(&self, view: PollView, forgotten: Option<u64>) -> Arc<PollView> {
+        let poll = view.snapshot.poll.id;
+        let view = Arc::new(view);
+        let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cached) = self.cache.get(&poll)
+            && cached.snapshot.tally.version >= view.snapshot.tally.version
+        {
+            return cached;
+        }
+        if forgotten.is_none_or(|before| before == self.forgotten.load(Ordering::SeqCst)) {
+            self.cache.insert(poll, Arc::clone(&view));
+        }
+        view
     }
 }

@@ -1,6 +1,7 @@
-//! The server, in this process and as a process of its own.
+//! Tests of the whole server from outside, in one binary.
 
 mod configuration;
+mod hub;
 mod process;
 mod running;
 mod transport;

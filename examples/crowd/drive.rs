@@ -1,0 +1,239 @@
+//! Sends the plan: a pacer says when votes are due, workers with one connection each send them.
+
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hyper::{Method, StatusCode, Uri};
+use polling_core::retry::Pauses;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use crate::client::{Answer, Broken, Connection, Target};
+use crate::plan::Plan;
+use crate::score::{Again, Score, Verdict};
+
+/// The pacer sleeps no shorter: at high rates it releases several votes at once rather than burn a core.
+const PACER_SLEEP: Duration = Duration::from_micros(100);
+/// How often a vote looks whether the one before it of the same voter is answered. Rare, because the plan keeps them apart.
+const CHAIN_LOOK: Duration = Duration::from_millis(1);
+/// A `Retry-After` beyond it is cut, so that a run always ends.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(5);
+
+/// A run.
+pub(crate) struct Drive {
+    pub(crate) plan: Plan,
+    /// Where the votes of each poll go.
+    pub(crate) paths: Vec<Uri>,
+    pub(crate) target: Target,
+    pub(crate) connections: u16,
+    pub(crate) retry: Duration,
+    /// Of so many votes, the receipt of one is kept.
+    pub(crate) receipt_stride: usize,
+    score: Mutex<Score>,
+    answered: AtomicUsize,
+    next: AtomicUsize,
+    /// One permit for each vote that is due.
+    due: Semaphore,
+}
+
+#[derive(Serialize)]
+struct VoteBody {
+    /// Option ids: numbers in JSON.
+    choices: Vec<u8>,
+    voter_id: String,
+    vote_id: Uuid,
+}
+
+#[derive(Deserialize)]
+struct Accepted<'a> {
+    #[serde(borrow)]
+    receipt: Cow<'a, str>,
+    #[serde(borrow)]
+    status: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Problem<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    recorded: Option<Cow<'a, str>>,
+}
+
+/// A vote that is due.
+#[derive(Clone, Copy)]
+struct Turn {
+    index: usize,
+    due: Instant,
+}
+
+impl Drive {
+    pub(crate) fn new(plan: Plan, paths: Vec<Uri>, target: Target, connections: u16, retry: Duration, receipts: u32) -> Self {
+        let votes = plan.votes.len();
+        Self {
+            plan,
+            paths,
+            target,
+            connections,
+            retry,
+            receipt_stride: votes.div_ceil(receipts.max(1) as usize).max(1),
+            score: Mutex::new(Score::new(votes)),
+            answered: AtomicUsize::new(0),
+            next: AtomicUsize::new(0),
+            due: Semaphore::new(0),
+        }
+    }
+
+    pub(crate) fn score(&self) -> MutexGuard<'_, Score> {
+        self.score.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many votes have their final answer.
+    pub(crate) fn answered(&self) -> usize {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Sends everything; answers how long it took.
+    pub(crate) async fn run(self: &Arc<Self>) -> Duration {
+        let start = Instant::now();
+        if self.plan.due.seconds(0).is_some() {
+            let drive = Arc::clone(self);
+            // A thread of its own, because timers of the runtime have a resolution of a millisecond.
+            std::thread::spawn(move || drive.pace(start));
+        } else {
+            self.due.add_permits(self.plan.votes.len());
+        }
+        let mut workers = JoinSet::new();
+        for _ in 0..usize::from(self.connections).min(self.plan.votes.len()) {
+            let drive = Arc::clone(self);
+            workers.spawn(async move { drive.work(start).await });
+        }
+        workers.join_all().await;
+        start.elapsed()
+    }
+
+    fn due_at(&self, index: usize, start: Instant) -> Option<Instant> {
+        self.plan.due.seconds(index).map(|seconds| start + Duration::from_secs_f64(seconds))
+    }
+
+    fn pace(&self, start: Instant) {
+        let mut released = 0;
+        while let Some(due) = self.due_at(released, start).filter(|_| released < self.plan.votes.len()) {
+            let now = Instant::now();
+            if due > now {
+                std::thread::sleep((due - now).max(PACER_SLEEP));
+                continue;
+            }
+            self.due.add_permits(1);
+            released += 1;
+        }
+    }
+
+    async fn work(&self, start: Instant) {
+        let mut connection = Connection::new(self.target.clone());
+        while let Some(turn) = self.next_turn(start).await {
+            let votes = &self.plan.votes;
+            while votes[turn.index].follows.is_some_and(|before| self.score().verdicts[before].is_none()) {
+                tokio::time::sleep(CHAIN_LOOK).await;
+            }
+            self.score().delays.record(turn.due.elapsed());
+            let (verdict, receipt) = self.send(&mut connection, turn.index).await;
+            self.note(turn, verdict, receipt);
+        }
+    }
+
+    async fn next_turn(&self, start: Instant) -> Option<Turn> {
+        let index = self.next.fetch_add(1, Ordering::Relaxed);
+        if index >= self.plan.votes.len() {
+            return None;
+        }
+        self.due.acquire().await.ok()?.forget();
+        Some(Turn { index, due: self.due_at(index, start).unwrap_or_else(Instant::now) })
+    }
+
+    /// Sends a vote until it is answered for good or its time is over.
+    async fn send(&self, connection: &mut Connection, index: usize) -> (Verdict, Option<String>) {
+        let give_up = Instant::now() + self.retry;
+        let mut pauses = Pauses::default();
+        let mut maybe_recorded = false;
+        let vote = &self.plan.votes[index];
+        let body = self.body(index);
+        loop {
+            let path = self.paths[usize::from(vote.poll)].clone();
+            let answer = connection.send(Method::POST, path, Some(body.clone())).await;
+            let (again, retry_after) = match &answer {
+                Ok(answer) => match self.judge(answer) {
+                    Ok(judged) => return judged,
+                    Err(again) => (again, answer.retry_after),
+                },
+                Err(Broken::Connection(_)) => (Again::Broken, None),
+                Err(Broken::Timeout) => (Again::Timeout, None),
+            };
+            maybe_recorded |= !matches!(again, Again::NotRecorded | Again::Limited);
+            let pause = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX).max(pauses.next_pause());
+            if Instant::now() + pause > give_up {
+                return (if maybe_recorded { Verdict::Unknown } else { Verdict::NotRecorded }, None);
+            }
+            *self.score().again.entry(again).or_default() += 1;
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    fn body(&self, index: usize) -> Bytes {
+        let vote = &self.plan.votes[index];
+        let body =
+            VoteBody { choices: vote.choices.to_bytes(), voter_id: self.plan.voters.name(vote.voter), vote_id: vote.vote_id };
+        serde_json::to_vec(&body).expect("strings and numbers can be written").into()
+    }
+
+    /// Whether the answer is final.
+    fn judge(&self, answer: &Answer) -> Result<(Verdict, Option<String>), Again> {
+        if answer.status == StatusCode::ACCEPTED {
+            return Ok(match serde_json::from_slice::<Accepted<'_>>(&answer.body) {
+                Ok(accepted) => {
+                    let verdict = if accepted.status == "counted" { Verdict::Counted } else { Verdict::Pending };
+                    (verdict, Some(accepted.receipt.into_owned()))
+                }
+                Err(_) => self.refuse("an answer of 202 that cannot be read"),
+            });
+        }
+        let problem = serde_json::from_slice::<Problem<'_>>(&answer.body);
+        let problem = problem.unwrap_or(Problem { kind: None, recorded: None });
+        match answer.status {
+            StatusCode::TOO_MANY_REQUESTS => Err(Again::Limited),
+            status if status.is_server_error() => {
+                Err(if problem.recorded.as_deref() == Some("no") { Again::NotRecorded } else { Again::Unknown })
+            }
+            StatusCode::CONFLICT if problem.kind.as_deref().is_some_and(|kind| kind.ends_with("/already-voted")) => {
+                Ok((Verdict::AlreadyVoted, None))
+            }
+            status => Ok(self.refuse(&problem.kind.map_or_else(|| status.to_string(), |kind| format!("{status} {kind}")))),
+        }
+    }
+
+    fn refuse(&self, why: &str) -> (Verdict, Option<String>) {
+        *self.score().refusals.entry(why.to_owned()).or_default() += 1;
+        (Verdict::Refused, None)
+    }
+
+    fn note(&self, turn: Turn, verdict: Verdict, receipt: Option<String>) {
+        let vote = &self.plan.votes[turn.index];
+        let mut score = self.score();
+        score.latencies.record(turn.due.elapsed());
+        if let Some(receipt) = receipt {
+            if turn.index.is_multiple_of(self.receipt_stride) {
+                score.receipts.push((turn.index, receipt));
+            }
+            if vote.poll == 0 && vote.follows.is_none() {
+                score.shown_soon.push(turn.due);
+            }
+        }
+        score.verdicts[turn.index] = Some(verdict);
+        self.answered.fetch_add(1, Ordering::Relaxed);
+    }
+}

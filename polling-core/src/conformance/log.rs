@@ -1,0 +1,230 @@
+//! The suite of a vote log: [`VoteSink`](crate::sink::VoteSink) and [`VoteSource`](crate::source::VoteSource) together.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll as Ready;
+
+use futures_util::poll as poll_once;
+
+use super::fixture::{cast, poll};
+use crate::checkpoint::{Batch, Entry, Offset, Partition};
+use crate::model::{Outcome, Poll, Vote};
+use crate::sink::{Recorded, SinkError, VoteSink};
+use crate::source::{Refused, SourceEvent, VoteSource};
+use crate::store::StoreError;
+
+/// A log, through both of its ends, for the suite. It must be empty, and yield all its partitions to this one source.
+pub struct LogUnderTest {
+    /// The writing end.
+    pub sink: Arc<dyn VoteSink>,
+    /// The reading end.
+    pub source: Arc<dyn VoteSource>,
+    /// Declares that a call to `record` resolves only when its batch was acknowledged, with its outcome.
+    pub resolves_when_applied: bool,
+    /// Declares how many votes may wait before more are refused, when that can be tried out.
+    pub capacity: Option<usize>,
+}
+
+/// Runs the whole suite; each test gets a log of its own from `make`, which is told for how many waiting votes.
+///
+/// # Panics
+///
+/// With the fact that does not hold.
+pub async fn vote_log(make: impl AsyncFn(usize) -> LogUnderTest) {
+    votes_come_out_in_order_without_a_hole(make(100).await).await;
+    reading_starts_where_it_is_told(make(100).await).await;
+    what_was_not_acknowledged_comes_again(make(100).await).await;
+    a_dropped_next_loses_nothing(make(100).await).await;
+    a_call_resolves_when_its_vote_is_durable(make(100).await).await;
+    an_acknowledgement_without_outcomes_is_one(make(100).await).await;
+    a_refused_batch_is_kept_or_returned(make(100).await).await;
+    a_full_queue_is_refused_at_once(make(3).await).await;
+}
+
+/// Starts every partition that is assigned and answers the first batch.
+async fn next_batch(log: &LogUnderTest, from: Offset) -> Batch {
+    loop {
+        match log.source.next().await.expect("the log is read") {
+            SourceEvent::Assigned(partitions) => {
+                for partition in partitions {
+                    log.source.start(partition, from).await.expect("the partition starts");
+                }
+            }
+            SourceEvent::Batch(batch) if !batch.is_empty() => return batch,
+            SourceEvent::Batch(_) | SourceEvent::Revoked(_) => {}
+            event @ (SourceEvent::Stopped { .. } | SourceEvent::Closed) => panic!("unexpected: {event:?}"),
+        }
+    }
+}
+
+fn record(log: &LogUnderTest, vote: Vote) -> tokio::task::JoinHandle<Result<Recorded, SinkError>> {
+    let sink = Arc::clone(&log.sink);
+    tokio::spawn(async move { sink.record(vote).await })
+}
+
+async fn settled() {
+    // Lets the calls that were spawned reach the log; on one thread each turn runs all of them.
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn votes_of(batch: &Batch) -> Vec<Vote> {
+    let vote = |entry: &Entry| if let Entry::Vote(vote) = entry { Some(*vote) } else { None };
+    batch.positioned().filter_map(|(_, entry)| vote(entry)).collect()
+}
+
+async fn acknowledge(log: &LogUnderTest, batch: &Batch) {
+    log.source.acknowledge(batch, Some(&vec![Outcome::Counted; batch.len()])).await;
+}
+
+fn one_voter(poll: &Poll, ids: std::ops::Range<u32>) -> Vec<Vote> {
+    ids.map(|id| cast(poll, 1, id, &[1])).collect()
+}
+
+async fn votes_come_out_in_order_without_a_hole(log: LogUnderTest) {
+    let poll = poll(2, |_| {});
+    let sent = one_voter(&poll, 0..30);
+    let mut calls = Vec::new();
+    for &vote in &sent {
+        calls.push(record(&log, vote));
+        settled().await;
+    }
+    let (mut seen, mut place): (Vec<Vote>, Option<(Partition, Offset)>) = (Vec::new(), None);
+    while seen.len() < sent.len() {
+        let batch = next_batch(&log, Offset::ZERO).await;
+        let part = batch.parts().iter().find(|part| !part.entries.is_empty()).expect("one voter, one partition");
+        if let Some(expected) = place {
+            assert_eq!((part.partition, part.first), expected, "no hole and no repeat");
+        }
+        place = Some((part.partition, part.next()));
+        seen.extend(votes_of(&batch));
+        acknowledge(&log, &batch).await;
+    }
+    assert_eq!(seen, sent, "one voter's votes stay in order");
+    for call in calls {
+        assert!(call.await.expect("the call ends").is_ok());
+    }
+}
+
+async fn reading_starts_where_it_is_told(log: LogUnderTest) {
+    if !log.resolves_when_applied {
+        // A log that keeps its records has offsets of its own; the one in memory takes them from the store.
+        return;
+    }
+    let start = Offset::new(1000).expect("not negative");
+    let poll = poll(2, |_| {});
+    let call = record(&log, cast(&poll, 1, 1, &[1]));
+    settled().await;
+    let batch = next_batch(&log, start).await;
+    assert_eq!(batch.parts()[0].first, start);
+    acknowledge(&log, &batch).await;
+    let recorded = call.await.expect("the call ends").expect("it is recorded");
+    assert_eq!(recorded.position.map(|position| position.offset), Some(start));
+}
+
+async fn what_was_not_acknowledged_comes_again(log: LogUnderTest) {
+    let poll = poll(2, |_| {});
+    let _call = record(&log, cast(&poll, 1, 1, &[1]));
+    settled().await;
+    let batch = next_batch(&log, Offset::ZERO).await;
+    if !log.resolves_when_applied {
+        let part = &batch.parts()[0];
+        log.source.start(part.partition, part.first).await.expect("the partition starts again");
+    }
+    let again = next_batch(&log, Offset::ZERO).await;
+    assert_eq!(votes_of(&again)[0], votes_of(&batch)[0]);
+}
+
+async fn a_dropped_next_loses_nothing(log: LogUnderTest) {
+    let poll = poll(2, |_| {});
+    let sent = one_voter(&poll, 0..20);
+    let mut seen = Vec::new();
+    for &vote in &sent {
+        let _call = record(&log, vote);
+        for _ in 0..3 {
+            let mut next = pin!(log.source.next());
+            // Polled once and dropped: whatever it had in hand must come out of the next call.
+            if let Ready::Ready(event) = poll_once!(&mut next) {
+                match event.expect("the log is read") {
+                    SourceEvent::Assigned(partitions) => {
+                        for partition in partitions {
+                            log.source.start(partition, Offset::ZERO).await.expect("the partition starts");
+                        }
+                    }
+                    SourceEvent::Batch(batch) => {
+                        seen.extend(votes_of(&batch));
+                        acknowledge(&log, &batch).await;
+                    }
+                    event => panic!("unexpected: {event:?}"),
+                }
+            }
+            settled().await;
+        }
+    }
+    while seen.len() < sent.len() {
+        let batch = next_batch(&log, Offset::ZERO).await;
+        seen.extend(votes_of(&batch));
+        acknowledge(&log, &batch).await;
+    }
+    assert_eq!(seen, sent);
+}
+
+async fn a_call_resolves_when_its_vote_is_durable(log: LogUnderTest) {
+    let poll = poll(2, |_| {});
+    let call = record(&log, cast(&poll, 1, 1, &[1]));
+    settled().await;
+    let batch = next_batch(&log, Offset::ZERO).await;
+    settled().await;
+    assert!(!(call.is_finished() && log.resolves_when_applied), "it was not applied yet");
+    log.source.acknowledge(&batch, Some(&[Outcome::Duplicate])).await;
+    let recorded = call.await.expect("the call ends").expect("it is recorded");
+    if log.resolves_when_applied {
+        assert_eq!(recorded.outcome, Some(Outcome::Duplicate), "the outcome is known at once");
+    }
+}
+
+async fn an_acknowledgement_without_outcomes_is_one(log: LogUnderTest) {
+    let poll = poll(2, |_| {});
+    let call = record(&log, cast(&poll, 1, 1, &[1]));
+    settled().await;
+    let batch = next_batch(&log, Offset::ZERO).await;
+    log.source.acknowledge(&batch, None).await;
+    assert_eq!(call.await.expect("the call ends").expect("it is recorded").outcome, None);
+}
+
+async fn a_refused_batch_is_kept_or_returned(log: LogUnderTest) {
+    let poll = poll(2, |_| {});
+    let call = record(&log, cast(&poll, 1, 1, &[1]));
+    settled().await;
+    let batch = next_batch(&log, Offset::ZERO).await;
+    let refused = log.source.refuse(&batch, &StoreError::Unavailable("the disk is full".into())).await;
+    match refused {
+        Refused::Kept => acknowledge(&log, &batch).await,
+        Refused::Returned => {
+            let answer = call.await.expect("the call ends");
+            assert!(matches!(answer, Err(SinkError::NotRecorded { .. })), "{answer:?}");
+            let _next_call = record(&log, cast(&poll, 2, 2, &[1]));
+            settled().await;
+            let next = next_batch(&log, Offset::ZERO).await;
+            assert_eq!(next.parts()[0].first, batch.parts()[0].first, "its offsets are used again");
+            assert_eq!(votes_of(&next), [cast(&poll, 2, 2, &[1])], "it does not come again");
+        }
+    }
+}
+
+async fn a_full_queue_is_refused_at_once(log: LogUnderTest) {
+    let Some(capacity) = log.capacity else { return };
+    let poll = poll(2, |_| {});
+    let number = u32::try_from(capacity).expect("a small capacity");
+    let calls: Vec<_> = one_voter(&poll, 0..number).into_iter().map(|vote| record(&log, vote)).collect();
+    settled().await;
+    let answer = log.sink.record(cast(&poll, 2, 99, &[1])).await;
+    assert!(matches!(answer, Err(SinkError::NotRecorded { .. })), "{answer:?}");
+    let batch = next_batch(&log, Offset::ZERO).await;
+    assert_eq!(batch.len(), capacity, "the refused vote is not among them");
+    acknowledge(&log, &batch).await;
+    for call in calls {
+        assert!(call.await.expect("the call ends").is_ok());
+    }
+}

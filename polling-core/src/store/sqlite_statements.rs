@@ -1,0 +1,174 @@
+//! Every statement that the `SQLite` store runs. Constants, so that none can be put together from what somebody sends.
+//!
+//! Statements with one parameter `?1` of packed rows take fields by their place: see [`PackedRows`](super::rows::PackedRows).
+
+/// The columns of a poll, and the tables that they are in.
+macro_rules! select_polls {
+    ($more:literal, $from:literal) => {
+        concat!(
+            "SELECT polls.number, polls.id, polls.archived, polls.version, polls.voters, polls.max_choices, \
+             polls.allow_change, polls.results, polls.opens_at, polls.closes_at, polls.last_accepted_at, polls.owner, \
+             poll_texts.question, poll_texts.options, \
+             (SELECT json_group_array(votes ORDER BY option) FROM tallies WHERE poll = polls.number) AS tally",
+            $more,
+            " FROM ",
+            $from
+        )
+    };
+}
+
+/// `?1` the state or NULL for any, `?2` the present time, `?3` the folded text or NULL for any.
+macro_rules! polls_that_match {
+    () => {
+        " polls.archived = 0 \
+         AND (?1 IS NULL OR ?1 = CASE WHEN polls.closes_at <= ?2 THEN 2 WHEN polls.opens_at > ?2 THEN 0 ELSE 1 END) \
+         AND (?3 IS NULL OR instr(poll_texts.question_folded, ?3) > 0) "
+    };
+}
+
+// Transactions. IMMEDIATE takes the right to write at once, so that no statement after it can find it taken.
+pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
+pub(super) const COMMIT: &str = "COMMIT";
+pub(super) const ROLLBACK: &str = "ROLLBACK";
+
+// What the file is.
+pub(super) const APPLICATION_ID: &str = "SELECT application_id FROM pragma_application_id";
+pub(super) const USER_VERSION: &str = "SELECT user_version FROM pragma_user_version";
+pub(super) const QUICK_CHECK: &str = "SELECT quick_check FROM pragma_quick_check LIMIT 1";
+pub(super) const CHECKPOINT_WAL: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+pub(super) const EPOCH: &str = "SELECT epoch FROM store";
+pub(super) const PROBE: &str = "UPDATE store SET probe = probe + 1";
+
+// Polls.
+pub(super) const CREATE_POLL: &str = "INSERT INTO polls (id, version, voters, max_choices, allow_change, results, opens_at, closes_at, transition_at, owner) \
+     VALUES (?1, 1, 0, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO NOTHING \
+     RETURNING number";
+pub(super) const CREATE_TEXTS: &str = "INSERT INTO poll_texts (poll, question, question_folded, options) VALUES (?1, ?2, ?3, ?4)";
+pub(super) const CREATE_TALLIES: &str = "INSERT INTO tallies (poll, option, votes) \
+     SELECT poll_texts.poll, item.key + 1, 0 FROM poll_texts, json_each(poll_texts.options) AS item WHERE poll_texts.poll = ?1";
+pub(super) const READ_POLL: &str =
+    select_polls!("", "polls JOIN poll_texts ON poll_texts.poll = polls.number WHERE polls.id = ?1 AND polls.archived = 0");
+pub(super) const LIST_NEWEST_FIRST: &str = concat!(
+    select_polls!("", "polls JOIN poll_texts ON poll_texts.poll = polls.number WHERE polls.id < ?4 AND"),
+    polls_that_match!(),
+    "ORDER BY polls.id DESC LIMIT ?5"
+);
+pub(super) const LIST_OLDEST_FIRST: &str = concat!(
+    select_polls!("", "polls JOIN poll_texts ON poll_texts.poll = polls.number WHERE polls.id > ?4 AND"),
+    polls_that_match!(),
+    "ORDER BY polls.id LIMIT ?5"
+);
+pub(super) const RANK: &str = concat!(
+    "SELECT polls.id FROM polls JOIN poll_texts ON poll_texts.poll = polls.number WHERE",
+    polls_that_match!(),
+    "ORDER BY polls.voters DESC, polls.id LIMIT ?4"
+);
+pub(super) const CLOSE: &str = "UPDATE polls SET closes_at = ?2, transition_at = ?3, version = version + 1 WHERE number = ?1";
+pub(super) const ARCHIVE: &str =
+    "UPDATE polls SET archived = 1, transition_at = NULL, version = version + 1 WHERE id = ?1 AND archived = 0";
+pub(super) const NEXT_TRANSITION: &str = "SELECT min(transition_at) AS next FROM polls WHERE transition_at IS NOT NULL";
+/// After a change of its state, a poll has at most one before it: the close.
+pub(super) const TRANSITION: &str = "UPDATE polls SET version = version + 1, \
+     transition_at = CASE WHEN closes_at > ?1 THEN closes_at END WHERE transition_at <= ?1 RETURNING id";
+
+// Applying a batch.
+/// Compare-and-set from `?2` to `?3`; a partition without a row stands at 0.
+pub(super) const MOVE_CHECKPOINT: &str = "INSERT INTO checkpoints (log_partition, next_offset) \
+     SELECT ?1, ?3 WHERE ?2 = 0 OR EXISTS (SELECT 1 FROM checkpoints WHERE log_partition = ?1) \
+     ON CONFLICT (log_partition) DO UPDATE SET next_offset = excluded.next_offset WHERE next_offset = ?2";
+pub(super) const FIND_CHECKPOINT: &str = "SELECT next_offset FROM checkpoints WHERE log_partition = ?1";
+pub(super) const ADD_COUNTS: &str = "UPDATE checkpoints SET counted = counted + ?2, superseded = superseded + ?3, \
+     duplicate = duplicate + ?4, late = late + ?5, invalid = invalid + ?6, repeated = repeated + ?7 WHERE log_partition = ?1";
+/// CROSS JOIN here and below is `SQLite`'s way to say: walk through the packed rows, and look each one up.
+pub(super) const FIND_POLLS: &str = select_polls!(
+    ", EXISTS (SELECT 1 FROM past_votes WHERE poll = polls.number) AS has_past",
+    "json_each(?1) AS item CROSS JOIN polls ON polls.id = unhex(item.value) \
+     CROSS JOIN poll_texts ON poll_texts.poll = polls.number"
+);
+pub(super) const FIND_BALLOTS: &str = "SELECT votes.poll, votes.voter, votes.vote_id, votes.choices, votes.log_partition, votes.log_offset \
+     FROM json_each(?1) AS item CROSS JOIN votes ON votes.poll = CAST(substr(item.value, 1, 19) AS INTEGER) \
+     AND votes.voter = unhex(substr(item.value, 20, 32))";
+pub(super) const FIND_PAST: &str = "SELECT past_votes.poll, past_votes.voter, past_votes.vote_id, past_votes.outcome \
+     FROM json_each(?1) AS item CROSS JOIN past_votes ON past_votes.poll = CAST(substr(item.value, 1, 19) AS INTEGER) \
+     AND past_votes.voter = unhex(substr(item.value, 20, 32)) AND past_votes.vote_id = unhex(substr(item.value, 52, 32))";
+pub(super) const WRITE_VOTES: &str = "INSERT INTO votes (poll, voter, vote_id, accepted_at, log_partition, log_offset, choices) \
+     SELECT CAST(substr(value, 1, 19) AS INTEGER), unhex(substr(value, 20, 32)), unhex(substr(value, 52, 32)), \
+     CAST(substr(value, 84, 19) AS INTEGER), CAST(substr(value, 103, 19) AS INTEGER), \
+     CAST(substr(value, 122, 19) AS INTEGER), nullif(unhex(substr(value, 141)), x'') FROM json_each(?1) WHERE true \
+     ON CONFLICT (poll, voter) DO UPDATE SET vote_id = excluded.vote_id, accepted_at = excluded.accepted_at, \
+     log_partition = excluded.log_partition, log_offset = excluded.log_offset, choices = excluded.choices";
+pub(super) const WRITE_PAST: &str = "INSERT INTO past_votes (poll, voter, vote_id, outcome) \
+     SELECT CAST(substr(value, 1, 19) AS INTEGER), unhex(substr(value, 20, 32)), unhex(substr(value, 52, 32)), \
+     CAST(substr(value, 84, 19) AS INTEGER) FROM json_each(?1)";
+pub(super) const WRITE_TALLIES: &str = "INSERT INTO tallies (poll, option, votes) \
+     SELECT CAST(substr(value, 1, 19) AS INTEGER), CAST(substr(value, 20, 19) AS INTEGER), \
+     CAST(substr(value, 39, 19) AS INTEGER) FROM json_each(?1) WHERE true \
+     ON CONFLICT (poll, option) DO UPDATE SET votes = excluded.votes";
+pub(super) const WRITE_POLLS: &str = "UPDATE polls SET version = CAST(substr(item.value, 20, 19) AS INTEGER), \
+     voters = CAST(substr(item.value, 39, 19) AS INTEGER), last_accepted_at = CAST(substr(item.value, 58, 19) AS INTEGER) \
+     FROM json_each(?1) AS item WHERE polls.number = CAST(substr(item.value, 1, 19) AS INTEGER)";
+pub(super) const WRITE_DEAD_LETTER: &str =
+    "INSERT INTO dead_letters (log_partition, log_offset, reason, record, record_bytes) VALUES (?1, ?2, ?3, ?4, ?5)";
+
+// Reading what was applied.
+pub(super) const CHECKPOINTS: &str = "SELECT log_partition, next_offset FROM checkpoints";
+pub(super) const TALLIES: &str = "SELECT polls.id, polls.version, polls.voters, \
+     (SELECT json_group_array(votes ORDER BY option) FROM tallies WHERE poll = polls.number) AS tally \
+     FROM json_each(?1) AS item CROSS JOIN polls ON polls.id = unhex(item.value) WHERE polls.archived = 0";
+/// Polls before options, so that the options of polls which do not qualify are not even looked at.
+pub(super) const LEADERS: &str = "SELECT polls.id, tallies.option, tallies.votes \
+     FROM polls CROSS JOIN tallies ON tallies.poll = polls.number \
+     WHERE polls.archived = 0 AND polls.results = 'always' AND (polls.closes_at IS NULL OR polls.closes_at > ?1) \
+     AND (polls.opens_at IS NULL OR polls.opens_at <= ?1) AND tallies.votes > 0 \
+     ORDER BY tallies.votes DESC, polls.id, tallies.option LIMIT ?2";
+/// Always one row, so that what is absent and what is present are of the same moment: `?1` the poll, archived or not, `?2`
+/// the voter, `?3` the vote id, `?4` the partition or NULL.
+pub(super) const OUTCOME: &str = select_polls!(
+    ", votes.vote_id, votes.choices, votes.log_partition, votes.log_offset, past_votes.outcome, \
+     (SELECT next_offset FROM checkpoints WHERE log_partition = ?4) AS next_offset",
+    "(SELECT 1) LEFT JOIN polls ON polls.id = ?1 LEFT JOIN poll_texts ON poll_texts.poll = polls.number \
+     LEFT JOIN votes ON votes.poll = polls.number AND votes.voter = ?2 \
+     LEFT JOIN past_votes ON past_votes.poll = polls.number AND past_votes.voter = ?2 AND past_votes.vote_id = ?3"
+);
+pub(super) const STANDING: &str = "SELECT votes.vote_id, votes.choices, votes.log_partition, votes.log_offset \
+     FROM polls JOIN votes ON votes.poll = polls.number WHERE polls.id = ?1 AND polls.archived = 0 AND votes.voter = ?2";
+
+#[cfg(test)]
+pub(super) const ALL: &[&str] = &[
+    BEGIN,
+    COMMIT,
+    ROLLBACK,
+    APPLICATION_ID,
+    USER_VERSION,
+    QUICK_CHECK,
+    CHECKPOINT_WAL,
+    EPOCH,
+    PROBE,
+    CREATE_POLL,
+    CREATE_TEXTS,
+    CREATE_TALLIES,
+    READ_POLL,
+    LIST_NEWEST_FIRST,
+    LIST_OLDEST_FIRST,
+    RANK,
+    CLOSE,
+    ARCHIVE,
+    NEXT_TRANSITION,
+    TRANSITION,
+    MOVE_CHECKPOINT,
+    FIND_CHECKPOINT,
+    ADD_COUNTS,
+    FIND_POLLS,
+    FIND_BALLOTS,
+    FIND_PAST,
+    WRITE_VOTES,
+    WRITE_PAST,
+    WRITE_TALLIES,
+    WRITE_POLLS,
+    WRITE_DEAD_LETTER,
+    CHECKPOINTS,
+    TALLIES,
+    LEADERS,
+    OUTCOME,
+    STANDING,
+];

@@ -1,0 +1,151 @@
+//! The two traits of the `SQLite` store.
+
+use async_trait::async_trait;
+
+use super::rows;
+use super::sqlite::{Query, SqliteStore, blob, column, kept_poll, poll_id, query, sound, standing_vote};
+use super::sqlite_statements as statements;
+use super::sqlite_write::{apply, archive_poll, close_poll, create_poll, make_transitions};
+use super::{
+    Applied, CountedVote, CreationOrder, Leader, PollFilter, PollSnapshot, PollStore, StoreError, TallyStore, Transitions,
+};
+use crate::checkpoint::{Batch, Checkpoint, Offset};
+use crate::clock::Timestamp;
+use crate::model::{Ballot, OptionId, Outcome, Poll, PollId, Receipt, Tally, VoterKey, derive_outcome};
+
+/// A statement that begins with the three parameters of a filter.
+fn filtered(statement: &'static str, filter: &PollFilter, now: Timestamp) -> Query {
+    let text = filter.text.as_ref().map(|text| text.to_lowercase());
+    query(statement).bind(filter.state.map(rows::state_code)).bind(now.as_micros()).bind(text)
+}
+
+/// A limit as a statement takes it.
+fn limited(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+#[async_trait]
+impl PollStore for SqliteStore {
+    async fn create(&self, poll: &Poll) -> Result<(), StoreError> {
+        let poll = poll.clone();
+        self.write(move |connection| Box::pin(create_poll(connection, poll))).await
+    }
+
+    async fn read(&self, poll: PollId) -> Result<Option<PollSnapshot>, StoreError> {
+        let rows = self.read_rows(query(statements::READ_POLL).bind(blob(poll))).await?;
+        rows.first().map(|row| Ok(kept_poll(row, self.epoch())?.snapshot)).transpose()
+    }
+
+    async fn list(
+        &self,
+        filter: &PollFilter,
+        order: CreationOrder,
+        after: Option<PollId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<PollSnapshot>, StoreError> {
+        // Beyond every identifier, on the side where the list begins.
+        let (statement, beyond) = match order {
+            CreationOrder::NewestFirst => (statements::LIST_NEWEST_FIRST, [u8::MAX; 16]),
+            CreationOrder::OldestFirst => (statements::LIST_OLDEST_FIRST, [u8::MIN; 16]),
+        };
+        let from = after.map_or(beyond.to_vec(), blob);
+        let rows = self.read_rows(filtered(statement, filter, now).bind(from).bind(limited(limit))).await?;
+        rows.iter().map(|row| Ok(kept_poll(row, self.epoch())?.snapshot)).collect()
+    }
+
+    async fn rank(&self, filter: &PollFilter, limit: usize, now: Timestamp) -> Result<Vec<PollId>, StoreError> {
+        let rows = self.read_rows(filtered(statements::RANK, filter, now).bind(limited(limit))).await?;
+        rows.iter().map(poll_id).collect()
+    }
+
+    async fn close(&self, poll: PollId, at: Timestamp) -> Result<Option<PollSnapshot>, StoreError> {
+        let epoch = self.epoch();
+        self.write(move |connection| Box::pin(close_poll(connection, poll, at, epoch))).await
+    }
+
+    async fn archive(&self, poll: PollId) -> Result<bool, StoreError> {
+        self.write(move |connection| Box::pin(archive_poll(connection, poll))).await
+    }
+
+    async fn transition(&self, now: Timestamp) -> Result<Transitions, StoreError> {
+        // Nearly every call finds nothing due: then it costs a look at an index, and no transaction.
+        let rows = self.read_rows(query(statements::NEXT_TRANSITION)).await?;
+        let next = column(sound(rows.first(), "the next transition")?, "next")?;
+        let next = sound(rows::optional_time(next), "the next transition")?;
+        if next.is_none_or(|next| next > now) {
+            return Ok(Transitions { changed: Vec::new(), next });
+        }
+        self.write(move |connection| Box::pin(make_transitions(connection, now))).await
+    }
+}
+
+#[async_trait]
+impl TallyStore for SqliteStore {
+    async fn apply(&self, batch: &Batch) -> Result<Applied, StoreError> {
+        let (batch, epoch) = (batch.clone(), self.epoch());
+        self.write(move |connection| Box::pin(apply(connection, batch, epoch))).await
+    }
+
+    async fn checkpoint(&self) -> Result<Checkpoint, StoreError> {
+        let rows = self.read_rows(query(statements::CHECKPOINTS)).await?;
+        let partition = |row| {
+            let position = rows::position(column(row, "log_partition")?, column(row, "next_offset")?);
+            sound(position, "a checkpoint").map(|position| (position.partition, position.offset))
+        };
+        rows.iter().map(partition).collect()
+    }
+
+    async fn tallies(&self, polls: &[PollId]) -> Result<Vec<Tally>, StoreError> {
+        let mut polls = polls.to_vec();
+        polls.sort_unstable();
+        polls.dedup();
+        let rows = self.read_rows(query(statements::TALLIES).bind(rows::packed_ids(&polls).finish())).await?;
+        let tally = |row| {
+            let (version, voters): (i64, i64) = (column(row, "version")?, column(row, "voters")?);
+            let tally = rows::tally(poll_id(row)?, self.epoch(), version, voters, column(row, "tally")?);
+            sound(tally, "a tally")
+        };
+        rows.iter().map(tally).collect()
+    }
+
+    async fn leaders(&self, limit: usize, now: Timestamp) -> Result<Vec<Leader>, StoreError> {
+        let query = query(statements::LEADERS).bind(now.as_micros()).bind(limited(limit));
+        let rows = self.read_rows(query).await?;
+        let leader = |row| {
+            let (option, votes): (i64, i64) = (column(row, "option")?, column(row, "votes")?);
+            let option = u64::try_from(option).ok().and_then(OptionId::new);
+            let votes = u64::try_from(votes).ok();
+            Ok(Leader { poll: poll_id(row)?, option: sound(option, "an option")?, votes: sound(votes, "a tally")? })
+        };
+        rows.iter().map(leader).collect()
+    }
+
+    async fn outcome(&self, receipt: &Receipt) -> Result<Option<Outcome>, StoreError> {
+        let query = query(statements::OUTCOME)
+            .bind(blob(receipt.poll))
+            .bind(receipt.voter.0.to_vec())
+            .bind(receipt.vote_id.0.as_bytes().to_vec())
+            .bind(receipt.position.map(|position| i64::from(position.partition.0)));
+        let rows = self.read_rows(query).await?;
+        let row = sound(rows.first(), "a receipt")?;
+        let kept = column::<Option<i64>>(row, "number")?.map(|_| kept_poll(row, self.epoch())).transpose()?;
+        let mut ballot = Ballot::default();
+        if column::<Option<Vec<u8>>>(row, "vote_id")?.is_some() {
+            ballot.current = Some(standing_vote(row)?);
+        }
+        if let Some(code) = column(row, "outcome")? {
+            ballot.past.insert(receipt.vote_id, sound(rows::outcome(code), "an outcome")?);
+        }
+        let next = column::<Option<i64>>(row, "next_offset")?.and_then(Offset::new).unwrap_or_default();
+        let passed = receipt.position.is_some_and(|position| next > position.offset);
+        Ok(derive_outcome(kept.as_ref().map(|kept| &kept.snapshot.poll), &ballot, receipt, passed))
+    }
+
+    async fn standing(&self, poll: PollId, voter: VoterKey) -> Result<Option<CountedVote>, StoreError> {
+        let query = query(statements::STANDING).bind(blob(poll)).bind(voter.0.to_vec());
+        let rows = self.read_rows(query).await?;
+        let vote = |row| standing_vote(row).map(|vote| CountedVote { id: vote.id, choices: vote.choices });
+        rows.first().map(vote).transpose()
+    }
+}

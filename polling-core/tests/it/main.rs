@@ -1,0 +1,10 @@
+//! Tests of the whole crate from outside, in one binary.
+
+mod conformance;
+mod controls;
+mod crashes;
+mod dependencies;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod tidy;
+mod world;

@@ -1,0 +1,212 @@
+//! From a request to a socket: who may come in, and how many.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use poem::http::{HeaderMap, HeaderValue, StatusCode, header};
+use poem::{Request, Response, Upgraded};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+use crate::api::problem::{PROBLEM_MEDIA_TYPE, Problem};
+use crate::api::problem_kind::ProblemKind;
+
+/// Bytes of a message from a client, at most: a hundred polls to subscribe to.
+pub const MESSAGE_BYTES_MAX: usize = 4096;
+/// Bytes kept for reading, for each socket: clients hardly ever send, and there are many of them.
+const READ_BUFFER_BYTES: usize = 4096;
+/// Bytes that may wait to be written, for each socket. More than the largest frame, so that the write deadline decides.
+const WRITE_BUFFER_BYTES_MAX: usize = 1 << 20;
+
+/// A socket with one client.
+pub type Socket = WebSocketStream<Upgraded>;
+
+/// How many sockets there may be.
+#[derive(Debug, Clone, Copy)]
+pub struct SocketLimits {
+    /// In the whole server.
+    pub total: usize,
+    /// From one address.
+    pub per_address: usize,
+}
+
+/// Counts sockets.
+#[derive(Debug)]
+pub struct Doorkeeper {
+    limits: SocketLimits,
+    /// Origins besides our own, such as `https://polls.example`.
+    origins: Vec<String>,
+    inside: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// A place inside; dropping it makes room for another.
+#[derive(Debug)]
+pub struct Place {
+    doorkeeper: Arc<Doorkeeper>,
+    address: IpAddr,
+}
+
+impl Doorkeeper {
+    /// Lets in as many as the limits say, from our own origin and from `origins`.
+    #[must_use]
+    pub fn new(limits: SocketLimits, origins: Vec<String>) -> Arc<Self> {
+        Arc::new(Self { limits, origins, inside: Mutex::default() })
+    }
+
+    /// Sockets inside.
+    #[must_use]
+    pub fn inside(&self) -> usize {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    }
+
+    /// Refuses a page of another site: it would send the cookies of its visitor along. Without `Origin` it is no browser.
+    ///
+    /// # Errors
+    ///
+    /// `forbidden`.
+    pub fn check_origin(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+        let origin = origin.to_str().unwrap_or_default();
+        let own = headers.get(header::HOST).and_then(|host| host.to_str().ok()).is_some_and(|host| {
+            origin
+                .split_once("://")
+                .is_some_and(|(scheme, authority)| matches!(scheme, "http" | "https") && authority.eq_ignore_ascii_case(host))
+        });
+        if own || self.origins.iter().any(|allowed| allowed == origin) {
+            Ok(())
+        } else {
+            Err(Problem::with_detail(ProblemKind::Forbidden, "this origin is not among the allowed origins"))
+        }
+    }
+
+    /// Takes a place inside.
+    ///
+    /// # Errors
+    ///
+    /// `unavailable` when the server is full, `rate-limited` when the address has all that it may have.
+    pub fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Place, Problem> {
+        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        if inside.values().sum::<usize>() >= self.limits.total {
+            return Err(Problem::with_detail(ProblemKind::Unavailable, "the server has as many sockets as it can have"));
+        }
+        let own = inside.entry(address).or_default();
+        if *own >= self.limits.per_address {
+            return Err(Problem::with_detail(ProblemKind::RateLimited, "this address has as many sockets as it can have"));
+        }
+        *own += 1;
+        Ok(Place { doorkeeper: Arc::clone(self), address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut inside = self.doorkeeper.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = inside.get_mut(&self.address) {
+            *own -= 1;
+            if *own == 0 {
+                inside.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// Answers the handshake, and runs `session` on the socket once the client has the answer. Answers 426 to a request that asks
+/// for no WebSocket of version 13.
+pub fn upgrade<F>(request: &Request, session: impl FnOnce(Socket) -> F + Send + 'static) -> Response
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let Some(accept) = accept_value(request.headers()) else { return no_handshake() };
+    let Ok(upgrade) = request.take_upgrade() else { return no_handshake() };
+    tokio::spawn(async move {
+        // The client may go away before it has the answer.
+        if let Ok(upgraded) = upgrade.await {
+            let config = WebSocketConfig::default()
+                .read_buffer_size(READ_BUFFER_BYTES)
+                .write_buffer_size(0)
+                .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
+                .max_message_size(Some(MESSAGE_BYTES_MAX))
+                .max_frame_size(Some(MESSAGE_BYTES_MAX));
+            session(WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config)).await).await;
+        }
+    });
+    Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(header::CONNECTION, "upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header(header::SEC_WEBSOCKET_ACCEPT, accept)
+        .finish()
+}
+
+fn accept_value(headers: &HeaderMap) -> Option<HeaderValue> {
+    let has_token = |name: header::HeaderName, token: &str| {
+        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).any(|part| part.trim().eq_ignore_ascii_case(token))
+    };
+    let asks = has_token(header::CONNECTION, "upgrade")
+        && has_token(header::UPGRADE, "websocket")
+        && headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| asks)?;
+    HeaderValue::try_from(derive_accept_key(key.as_bytes())).ok()
+}
+
+fn no_handshake() -> Response {
+    let body = serde_json::json!({
+        "type": "/problems/validation",
+        "title": "The request is not valid",
+        "status": StatusCode::UPGRADE_REQUIRED.as_u16(),
+        "detail": "this address speaks WebSocket, version 13",
+    });
+    Response::builder()
+        .status(StatusCode::UPGRADE_REQUIRED)
+        .header(header::UPGRADE, "websocket")
+        .header(header::CONNECTION, "upgrade")
+        .header(header::SEC_WEBSOCKET_VERSION, "13")
+        .content_type(PROBLEM_MEDIA_TYPE)
+        .body(body.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(header::HeaderName, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
+    }
+
+    fn doorkeeper() -> Arc<Doorkeeper> {
+        let limits = SocketLimits { total: 3, per_address: 2 };
+        Doorkeeper::new(limits, vec!["https://polls.example".to_owned()])
+    }
+
+    #[test]
+    fn only_our_own_and_allowed_origins_come_in() {
+        let check =
+            |origin| doorkeeper().check_origin(&headers(&[(header::HOST, "localhost:8080"), (header::ORIGIN, origin)])).is_ok();
+        for allowed in ["http://localhost:8080", "https://localhost:8080", "https://polls.example"] {
+            assert!(check(allowed), "{allowed}");
+        }
+        for refused in
+            ["http://localhost", "http://polls.example", "https://polls.example.evil", "null", "", "file://localhost:8080"]
+        {
+            assert!(!check(refused), "{refused}");
+        }
+        assert!(doorkeeper().check_origin(&headers(&[(header::HOST, "localhost")])).is_ok(), "no browser");
+    }
+
+    #[test]
+    fn places_are_counted_by_address_and_given_back() {
+        let doorkeeper = doorkeeper();
+        let (first, second) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
+        let place = doorkeeper.enter(first).expect("room");
+        let _second_place = doorkeeper.enter(first).expect("room");
+        assert_eq!(doorkeeper.enter(first).expect_err("full").kind(), ProblemKind::RateLimited);
+        let _third_place = doorkeeper.enter(second).expect("room");
+        assert_eq!(doorkeeper.enter(second).expect_err("full").kind(), ProblemKind::Unavailable);
+        drop(place);
+        assert_eq!(doorkeeper.inside(), 2);
+        assert!(doorkeeper.enter(second).is_ok());
+    }
+}

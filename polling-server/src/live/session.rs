@@ -1,0 +1,273 @@
+//! The life of one socket.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use polling_core::model::{PollId, Version};
+use polling_core::shutdown::Shutdown;
+use tokio::time::{Instant, timeout};
+use tokio_stream::StreamMap;
+use tokio_stream::wrappers::WatchStream;
+use tokio_tungstenite::tungstenite::error::CapacityError;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error as SocketError, Message, Utf8Bytes};
+
+use super::frame::{PollFrame, PollNews, error_frame};
+use super::handshake::Socket;
+use super::hub::{BoardFrame, Hub, Watched};
+use super::message::Request;
+use crate::api::problem::Problem;
+use crate::api::problem_kind::ProblemKind;
+
+/// How long a reader may leave a frame untaken. The frames that it misses meanwhile are gone, so there is nothing to gain by waiting.
+const WRITE_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a closing handshake may take.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
+/// How often a silent client is asked whether it is still there: more often than middleboxes forget a connection.
+const PING_INTERVAL: Duration = Duration::from_secs(25);
+/// How long a client may be silent, pongs included.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// Polls that one socket may watch.
+pub const POLLS_MAX: usize = 100;
+/// Polls whose last shown version one socket remembers, besides those that it watches.
+const SHOWN_MAX: usize = 10 * POLLS_MAX;
+/// Bad messages after which the socket is closed.
+const BAD_MESSAGES_MAX: u32 = 10;
+/// Sockets are closed within this time on shutdown, one here and one there, so that they do not all come back at once.
+const STAGGER: Duration = Duration::from_secs(2);
+
+/// What a socket shows.
+pub struct Session {
+    socket: Socket,
+    hub: Arc<Hub>,
+    polls: StreamMap<PollId, WatchStream<PollNews>>,
+    leaderboard: StreamMap<(), WatchStream<Option<BoardFrame>>>,
+    /// For each poll, what was sent last: nothing that is not newer is sent.
+    shown: HashMap<PollId, Version>,
+    leaderboard_shown: u64,
+    /// The poll whose hidden results this viewer may see.
+    insider_of: Option<PollId>,
+    /// Whether the client may say what it wants to watch.
+    multiplexed: bool,
+    bad_messages: u32,
+    heard: Instant,
+}
+
+/// Why a session ends.
+enum End {
+    /// The client is gone, or does not answer.
+    Gone,
+    /// We close, and say why.
+    Close(CloseCode, &'static str),
+}
+
+type Step = Result<(), End>;
+
+impl Session {
+    /// A session that shows nothing yet.
+    #[must_use]
+    pub fn new(socket: Socket, hub: Arc<Hub>, multiplexed: bool) -> Self {
+        Self {
+            socket,
+            hub,
+            polls: StreamMap::new(),
+            leaderboard: StreamMap::new(),
+            shown: HashMap::new(),
+            leaderboard_shown: 0,
+            insider_of: None,
+            multiplexed,
+            bad_messages: 0,
+            heard: Instant::now(),
+        }
+    }
+
+    /// Shows one poll; `after` is what the client has seen, `insider` whether it may see hidden results.
+    pub async fn show_poll(mut self, poll: PollId, watched: Watched, after: Option<Version>, insider: bool, shutdown: Shutdown) {
+        self.insider_of = insider.then_some(poll);
+        if let Some(version) = after {
+            self.shown.insert(poll, version);
+        }
+        let start = self.add_poll(poll, watched).await;
+        self.run(start, shutdown).await;
+    }
+
+    /// Shows the leaderboard.
+    pub async fn show_leaderboard(mut self, shutdown: Shutdown) {
+        let start = self.add_leaderboard().await;
+        self.run(start, shutdown).await;
+    }
+
+    /// Shows what the client asks for.
+    pub async fn show_on_request(self, shutdown: Shutdown) {
+        self.run(Ok(()), shutdown).await;
+    }
+
+    async fn run(mut self, start: Step, shutdown: Shutdown) {
+        let mut ping = tokio::time::interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
+        let mut leave: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
+            shutdown.requested().await;
+            tokio::time::sleep(rand::random_range(Duration::ZERO..STAGGER)).await;
+        });
+        let mut step = start;
+        let end = loop {
+            if let Err(end) = step {
+                break end;
+            }
+            step = tokio::select! {
+                message = self.socket.next() => self.hear(message).await,
+                Some((poll, news)) = self.polls.next(), if !self.polls.is_empty() => self.show(poll, news).await,
+                Some(((), frame)) = self.leaderboard.next(), if !self.leaderboard.is_empty() => self.show_board(frame).await,
+                _ = ping.tick() => self.ping().await,
+                () = &mut leave => Err(End::Close(CloseCode::Restart, "the server is stopping")),
+            };
+        };
+        if let End::Close(code, reason) = end {
+            let close = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
+            // A reader that takes nothing does not take this either.
+            let _gone = timeout(CLOSE_DEADLINE, async {
+                self.socket.send(Message::Close(Some(close))).await?;
+                // Until the client has answered, or hung up: closing at once could destroy what it has not read yet.
+                while let Some(Ok(_)) = self.socket.next().await {}
+                Ok::<(), SocketError>(())
+            })
+            .await;
+        }
+    }
+
+    async fn send(&mut self, text: Utf8Bytes) -> Step {
+        match timeout(WRITE_DEADLINE, self.socket.send(Message::Text(text))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Gone),
+            Err(_) => {
+                metrics::counter!("polling_sockets_too_slow_total").increment(1);
+                Err(End::Close(CloseCode::Again, "the frames were not taken in time"))
+            }
+        }
+    }
+
+    async fn ping(&mut self) -> Step {
+        if self.heard.elapsed() > SILENCE_MAX {
+            return Err(End::Close(CloseCode::Away, "nothing was heard for a while"));
+        }
+        let ping = timeout(WRITE_DEADLINE, self.socket.send(Message::Ping(bytes::Bytes::new())));
+        matches!(ping.await, Ok(Ok(()))).then_some(()).ok_or(End::Gone)
+    }
+
+    async fn add_poll(&mut self, poll: PollId, Watched { first, news }: Watched) -> Step {
+        self.polls.insert(poll, WatchStream::from_changes(news));
+        self.show_frame(poll, first).await
+    }
+
+    async fn add_leaderboard(&mut self) -> Step {
+        match self.hub.watch_leaderboard().await {
+            Ok((first, frames)) => {
+                self.leaderboard.insert((), WatchStream::from_changes(frames));
+                self.show_board(Some(first)).await
+            }
+            Err(error) => self.complain(&Problem::of_failed_read(&error), None).await,
+        }
+    }
+
+    async fn show(&mut self, poll: PollId, news: PollNews) -> Step {
+        match news {
+            PollNews::Frame(frame) => self.show_frame(poll, frame).await,
+            PollNews::Gone => {
+                self.forget(poll);
+                self.send(error_frame(&Problem::new(ProblemKind::PollNotFound), Some(poll))).await?;
+                if self.multiplexed { Ok(()) } else { Err(End::Close(CloseCode::Normal, "the poll is gone")) }
+            }
+        }
+    }
+
+    async fn show_frame(&mut self, poll: PollId, frame: PollFrame) -> Step {
+        if self.shown.get(&poll).is_some_and(|&shown| shown >= frame.version) {
+            return Ok(());
+        }
+        self.shown.insert(poll, frame.version);
+        let visible = frame.public || self.insider_of == Some(poll);
+        self.send(if visible { frame.with_results } else { frame.without_results }).await
+    }
+
+    async fn show_board(&mut self, frame: Option<BoardFrame>) -> Step {
+        let Some(frame) = frame.filter(|frame| frame.version > self.leaderboard_shown) else { return Ok(()) };
+        self.leaderboard_shown = frame.version;
+        self.send(frame.text).await
+    }
+
+    /// Remembers what was shown: should the client come back to the poll, only something newer is sent.
+    fn forget(&mut self, poll: PollId) {
+        self.polls.remove(&poll);
+        if self.shown.len() > SHOWN_MAX {
+            self.shown.retain(|poll, _| self.polls.contains_key(poll));
+        }
+    }
+
+    async fn hear(&mut self, message: Option<Result<Message, SocketError>>) -> Step {
+        self.heard = Instant::now();
+        match message {
+            Some(Ok(Message::Text(text))) => self.answer(text.as_bytes()).await,
+            Some(Ok(Message::Binary(bytes))) => self.answer(&bytes).await,
+            // Pings are answered by the socket itself.
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(()),
+            Some(Ok(Message::Close(_))) | None => Err(End::Gone),
+            Some(Err(SocketError::Capacity(CapacityError::MessageTooLong { .. }))) => {
+                Err(End::Close(CloseCode::Size, "a message may have 4096 bytes"))
+            }
+            Some(Err(SocketError::Protocol(_))) => Err(End::Close(CloseCode::Protocol, "this is not the WebSocket protocol")),
+            Some(Err(SocketError::Utf8(_))) => Err(End::Close(CloseCode::Invalid, "a text was not UTF-8")),
+            Some(Err(_)) => Err(End::Gone),
+        }
+    }
+
+    async fn answer(&mut self, message: &[u8]) -> Step {
+        if !self.multiplexed {
+            return self.complain(&Problem::with_detail(ProblemKind::Validation, "this socket takes no messages"), None).await;
+        }
+        let request = match Request::parse(message) {
+            Ok(request) => request,
+            Err(problem) => return self.complain(&problem, None).await,
+        };
+        for poll in request.unsubscribe {
+            self.forget(poll);
+        }
+        for poll in request.subscribe {
+            self.subscribe(poll).await?;
+        }
+        match request.leaderboard {
+            Some(true) if self.leaderboard.is_empty() => self.add_leaderboard().await,
+            Some(false) => {
+                self.leaderboard.clear();
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn subscribe(&mut self, poll: PollId) -> Step {
+        if self.polls.contains_key(&poll) {
+            return Ok(());
+        }
+        if self.polls.len() >= POLLS_MAX {
+            let problem = Problem::with_detail(ProblemKind::Validation, "a socket watches at most 100 polls");
+            return self.complain(&problem, Some(poll)).await;
+        }
+        match self.hub.watch_poll(poll).await {
+            Ok(Some(watched)) => self.add_poll(poll, watched).await,
+            Ok(None) => self.complain(&Problem::new(ProblemKind::PollNotFound), Some(poll)).await,
+            Err(error) => self.complain(&Problem::of_failed_read(&error), Some(poll)).await,
+        }
+    }
+
+    async fn complain(&mut self, problem: &Problem, poll: Option<PollId>) -> Step {
+        self.send(error_frame(problem, poll)).await?;
+        self.bad_messages += 1;
+        if self.bad_messages > BAD_MESSAGES_MAX {
+            return Err(End::Close(CloseCode::Policy, "too many messages that could not be understood"));
+        }
+        Ok(())
+    }
+}

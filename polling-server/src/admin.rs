@@ -136,3 +136,62 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     }
     address
 }
+
+#[cfg(test)]
+mod tests {
+    use polling_core::checkpoint::Partition;
+    use polling_core::ingest::Health;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::telemetry;
+
+    async fn answer(readiness: &Readiness, method: Method, target: &str) -> (StatusCode, String) {
+        let admin = Admin::new(readiness.clone(), telemetry::start().expect("recorded"), None);
+        let request = Request::builder().method(method).uri_str(target).finish();
+        let response = admin.call(request).await.expect("answered");
+        (response.status(), response.into_body().into_string().await.expect("text"))
+    }
+
+    #[tokio::test]
+    async fn it_is_ready_only_between_start_and_stop() {
+        let readiness = Readiness::new(None);
+        let (status, body) = answer(&readiness, Method::GET, "/readyz").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(body.contains("/problems/unavailable") && body.contains("the server is starting"), "{body}");
+        readiness.note_serving();
+        assert_eq!(answer(&readiness, Method::GET, "/readyz").await.0, StatusCode::OK);
+        readiness.note_draining();
+        assert!(answer(&readiness, Method::GET, "/readyz").await.1.contains("the server is stopping"));
+        assert_eq!(answer(&readiness, Method::GET, "/livez").await.0, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn it_says_why_votes_are_not_counted() {
+        let health = Health { trouble: Some("disk full".to_owned()), stopped: vec![(Partition(7), "a hole".to_owned())] };
+        let (_sender, counting) = watch::channel(health);
+        let readiness = Readiness::new(Some(counting));
+        readiness.note_serving();
+        let (status, body) = answer(&readiness, Method::GET, "/readyz?verbose").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        let expected =
+            "[+]serving ok\n[-]store failed: disk full\n[-]partitions failed: partition 7: a hole\nreadyz check failed\n";
+        assert_eq!(body, expected);
+    }
+
+    #[tokio::test]
+    async fn other_paths_and_methods_are_refused() {
+        let readiness = Readiness::new(None);
+        assert_eq!(answer(&readiness, Method::GET, "/polls").await.0, StatusCode::NOT_FOUND);
+        assert_eq!(answer(&readiness, Method::POST, "/metrics").await.0, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(answer(&readiness, Method::HEAD, "/metrics").await.0, StatusCode::OK);
+    }
+
+    #[test]
+    fn a_listener_on_all_addresses_is_asked_on_this_machine() {
+        let reached = |text: &str| reachable(text.parse().expect("an address")).to_string();
+        assert_eq!(reached("0.0.0.0:8081"), "127.0.0.1:8081");
+        assert_eq!(reached("[::]:8081"), "[::1]:8081");
+        assert_eq!(reached("10.0.0.1:8081"), "10.0.0.1:8081");
+    }
+}

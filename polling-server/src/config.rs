@@ -56,14 +56,11 @@ pub const SETTINGS: &[Setting] = &[
     secret("jwt-secret", "Secret of HMAC-signed tokens, at least 32 bytes"),
     setting("jwt-secret-file", None, "File with that secret"),
     setting("jwt-public-key-file", None, "PEM file with the public key of RSA, ECDSA or EdDSA signed tokens"),
-    setting(
-        "jwt-algorithm",
-        None,
-        "The one algorithm that tokens may have: HS256 (default with a secret) to PS512, ES256, ES384 or EdDSA",
-    ),
+    setting("jwt-algorithm", None, "The one algorithm that tokens may have: HS256 (with a secret), RS256, ES256 or EdDSA"),
     setting("jwt-audience", None, "Audience that a token must name"),
     setting("jwt-issuer", None, "Issuer that a token must name"),
-    setting("handler-deadline", Some("10s"), "How long a request waits for the log or the store (100ms to 5m)"),
+    setting("secure-cookies", Some("false"), "true marks cookies Secure on plain HTTP, too, because a proxy in front speaks TLS"),
+    setting("handler-deadline", Some("5s"), "How long a request waits for the log or the store (100ms to 5m)"),
     setting("drain", Some("10s"), "How long requests in flight may take to end when the server stops (0s to 1h)"),
     setting(
         "header-timeout",
@@ -117,8 +114,10 @@ pub struct Config {
     pub api_keys: ApiKeys,
     /// How voters are known, the strongest first.
     pub identity: Vec<IdentityKind>,
-    /// How bearer tokens are checked; present when [`IdentityKind::Token`] is among the identities.
+    /// How bearer tokens are checked; always there when [`IdentityKind::Token`] is among the identities.
     pub tokens: Option<TokenRules>,
+    /// Whether cookies are marked `Secure` even on plain HTTP.
+    pub secure_cookies: bool,
     /// How long a handler waits for the log or the store.
     pub handler_deadline: Duration,
     /// How long requests may take to end at the stop.
@@ -185,11 +184,17 @@ impl Reader<'_> {
         if let (Some(identity), Some(tokens)) = (&identity, &tokens) {
             self.check_identity(identity, tokens.is_some());
         }
+        let secure_cookies = self.value("secure-cookies", "true or false", |text| text.parse().ok());
         let handler_deadline = self.duration("handler-deadline", "100ms", "5m");
         let drain = self.duration("drain", "0s", "1h");
         let limits = self.limits();
         let live = self.live();
         let log_format = self.value("log-format", "auto, json or text", LogFormat::parse);
+        let mut warnings = self.settings.warnings().to_vec();
+        if identity.as_ref().is_some_and(|kinds| !kinds.contains(&IdentityKind::Token)) && matches!(tokens, Some(Some(_))) {
+            warnings
+                .push("a key for tokens is given, but voter-identity does not have jwt: no token will be looked at".to_owned());
+        }
         // Every value was looked at before the first missing one ends this.
         Some(Config {
             listen: listen?,
@@ -200,12 +205,13 @@ impl Reader<'_> {
             api_keys: api_keys?,
             identity: identity?,
             tokens: tokens?,
+            secure_cookies: secure_cookies?,
             handler_deadline: handler_deadline?,
             drain: drain?,
             limits: limits?,
             live: live?,
             log_format: log_format?,
-            warnings: self.settings.warnings().to_vec(),
+            warnings,
             printed: self.settings.print(),
         })
     }

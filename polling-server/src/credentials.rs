@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use polling_core::secret::{SECRET_BYTES_MIN, Secret};
 use polling_core::settings::{SettingError, Settings};
-use subtle::{Choice, ConstantTimeEq};
 use thiserror::Error;
 
 /// Characters of an API key, at least: nobody guesses one in the lifetime of a poll.
@@ -176,7 +175,7 @@ fn make_secret(data_dir: &Path, path: &Path) -> io::Result<()> {
     File::open(data_dir)?.sync_all()
 }
 
-/// The keys of which one is needed to create polls.
+/// The keys of which one is needed to create polls; when there are none, everybody may.
 #[derive(Clone)]
 pub struct ApiKeys(Vec<String>);
 
@@ -207,27 +206,20 @@ impl ApiKeys {
         Ok(Self(keys))
     }
 
-    /// Whether none is needed.
+    /// The keys. Compare them in constant time.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Whether `key` is one of them. How long it takes says nothing about how much of a key is right.
-    #[must_use]
-    pub fn contains(&self, key: &str) -> bool {
-        let found = self.0.iter().fold(Choice::from(0), |found, known| found | known.as_bytes().ct_eq(key.as_bytes()));
-        found.into()
+    pub fn as_slice(&self) -> &[String] {
+        &self.0
     }
 }
 
-/// How bearer tokens are checked: one algorithm, as RFC 8725 asks for, and one key.
+/// How bearer tokens are checked: one algorithm, as RFC 8725 asks for, and one key that fits it.
 #[derive(Clone)]
 pub struct TokenRules {
-    /// The one algorithm that a token may have.
+    /// The one algorithm that a token may have: `HS256`, `RS256`, `ES256` or `EdDSA`.
     pub algorithm: Algorithm,
-    /// The key.
-    pub key: DecodingKey,
+    /// The shared secret, or the public key in PEM.
+    pub key: Vec<u8>,
     /// The audience that a token must name.
     pub audience: Option<String>,
     /// The issuer that a token must name.
@@ -249,14 +241,13 @@ impl TokenRules {
     pub fn read(settings: &Settings) -> Result<Option<Self>, CredentialError> {
         let secret = given(settings, "the secret of tokens", Some("jwt-secret"), "jwt-secret-file")?;
         let public_key = given(settings, "the public key of tokens", None, "jwt-public-key-file")?;
-        let expected = "HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA";
-        let algorithm = settings.parsed("jwt-algorithm", expected, |text| text.parse::<Algorithm>().ok())?;
+        let algorithm = settings.parsed("jwt-algorithm", "HS256, RS256, ES256 or EdDSA", algorithm)?;
         let (algorithm, key) = match (secret, public_key) {
             (Some(_), Some(_)) => {
                 return Err(settings.bad_value("jwt-public-key-file", "a secret is given, too: only one can be").into());
             }
-            (Some(secret), None) => symmetric(settings, &secret, algorithm)?,
-            (None, Some(pem)) => asymmetric(settings, &pem, algorithm)?,
+            (Some(secret), None) => (check_secret(settings, &secret, algorithm)?, secret),
+            (None, Some(pem)) => (check_public_key(settings, &pem, algorithm)?, pem),
             (None, None) => return Ok(None),
         };
         let text = |name| settings.get(name).map(str::to_owned);
@@ -264,41 +255,64 @@ impl TokenRules {
     }
 }
 
-fn symmetric(
-    settings: &Settings,
-    secret: &[u8],
-    algorithm: Option<Algorithm>,
-) -> Result<(Algorithm, DecodingKey), CredentialError> {
-    let algorithm = algorithm.unwrap_or(Algorithm::HS256);
-    if !matches!(algorithm, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512) {
-        return Err(settings.bad_value("jwt-algorithm", "with a secret it must be HS256, HS384 or HS512").into());
+fn algorithm(name: &str) -> Option<Algorithm> {
+    match name {
+        "HS256" => Some(Algorithm::HS256),
+        "RS256" => Some(Algorithm::RS256),
+        "ES256" => Some(Algorithm::ES256),
+        "EdDSA" => Some(Algorithm::EdDSA),
+        _ => None,
+    }
+}
+
+fn check_secret(settings: &Settings, secret: &[u8], algorithm: Option<Algorithm>) -> Result<Algorithm, CredentialError> {
+    if algorithm.is_some_and(|algorithm| algorithm != Algorithm::HS256) {
+        return Err(settings.bad_value("jwt-algorithm", "with a secret it must be HS256").into());
     }
     if secret.len() < SECRET_BYTES_MIN {
         let name = if settings.get("jwt-secret").is_some() { "jwt-secret" } else { "jwt-secret-file" };
         return Err(settings.bad_value(name, format!("a secret must have at least {SECRET_BYTES_MIN} bytes")).into());
     }
-    Ok((algorithm, DecodingKey::from_secret(secret)))
+    Ok(Algorithm::HS256)
 }
 
-fn asymmetric(
-    settings: &Settings,
-    pem: &[u8],
-    algorithm: Option<Algorithm>,
-) -> Result<(Algorithm, DecodingKey), CredentialError> {
+fn check_public_key(settings: &Settings, pem: &[u8], algorithm: Option<Algorithm>) -> Result<Algorithm, CredentialError> {
     let Some(algorithm) = algorithm else {
         return Err(settings.missing("jwt-algorithm", "a public key alone does not say how tokens are signed").into());
     };
     let key = match algorithm {
-        Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => {
-            return Err(settings.bad_value("jwt-algorithm", "with a public key it must not be one of HMAC").into());
-        }
-        Algorithm::ES256 | Algorithm::ES384 => DecodingKey::from_ec_pem(pem),
+        Algorithm::RS256 => DecodingKey::from_rsa_pem(pem),
+        Algorithm::ES256 => DecodingKey::from_ec_pem(pem),
         Algorithm::EdDSA => DecodingKey::from_ed_pem(pem),
-        _ => DecodingKey::from_rsa_pem(pem),
+        _ => return Err(settings.bad_value("jwt-algorithm", "with a public key it must not be HS256").into()),
     };
-    let key = key.map_err(|error| {
-        let expected = format!("its file must have a public key for {algorithm:?} in PEM: {error}");
-        settings.bad_value("jwt-public-key-file", expected)
-    })?;
-    Ok((algorithm, key))
+    let expected = || format!("its file must have a public key for {algorithm:?} in PEM");
+    key.map(|_| algorithm).map_err(|_| settings.bad_value("jwt-public-key-file", expected()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_secret_is_never_made_for_old_data() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = folder.path().join("polling.db");
+        kept_secret(folder.path(), Some(&store)).expect("made");
+        std::fs::write(&store, "").expect("written");
+        kept_secret(folder.path(), Some(&store)).expect("kept");
+        std::fs::remove_file(folder.path().join(KEPT_SECRET)).expect("removed");
+        let error = kept_secret(folder.path(), Some(&store)).expect_err("gone");
+        assert!(matches!(error, CredentialError::Gone { .. }) && error.is_configuration(), "{error}");
+    }
+
+    #[test]
+    fn two_that_make_a_secret_at_once_keep_the_same() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(KEPT_SECRET);
+        make_secret(folder.path(), &path).expect("made");
+        let first = std::fs::read(&path).expect("a secret");
+        make_secret(folder.path(), &path).expect("made before");
+        assert_eq!(std::fs::read(&path).expect("a secret"), first);
+    }
 }

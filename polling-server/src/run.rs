@@ -9,13 +9,16 @@ use poem::Endpoint;
 use poem::http::StatusCode;
 use polling_core::bus::UpdateBus;
 use polling_core::clock::{Clock, SystemClock};
-use polling_core::ingest::Ingest;
+use polling_core::ingest::{Health, Ingest};
 use polling_core::open::{Backends, OpenError};
 use polling_core::schedule::Scheduler;
 use polling_core::secret::Secret;
 use polling_core::shutdown::Shutdown;
+#[cfg(feature = "sqlite")]
+use polling_core::store::sqlite::SqliteOpenError;
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
@@ -44,6 +47,9 @@ const SOCKETS_DRAIN: Duration = Duration::from_secs(5);
 const COUNTING_DRAIN: Duration = Duration::from_secs(30);
 /// How long a request to the admin listener may take to end.
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);
+
+/// The name of the listener that the server is there for.
+const THE_API: &str = "the API";
 
 /// Why the server did not start, or stopped by itself.
 #[derive(Debug, Error)]
@@ -89,6 +95,10 @@ impl RunError {
             Self::Credential(error) if error.is_configuration() => Exit::Configuration,
             Self::Credential(_) => Exit::Io,
             Self::Open(error) if error.is_configuration() => Exit::Configuration,
+            #[cfg(feature = "sqlite")]
+            Self::Open(OpenError::Sqlite(SqliteOpenError::Io { .. })) => Exit::Io,
+            #[cfg(feature = "sqlite")]
+            Self::Open(OpenError::Sqlite(error)) if !matches!(error, SqliteOpenError::InUse { .. }) => Exit::Damaged,
             Self::Open(_) | Self::Bind { .. } => Exit::Unavailable,
             Self::Telemetry(_) | Self::Ended(_) => Exit::Internal,
         }
@@ -207,33 +217,9 @@ pub async fn run_opened<E: Endpoint + 'static>(
     shutdown: Shutdown,
 ) -> Result<Drained, RunError> {
     let metrics = telemetry::start().map_err(RunError::Telemetry)?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let Backends { sink, source, polls, tallies, bus, memory_log, .. } = opened.backends;
-    let views = Arc::new(Views::new(Arc::clone(&polls), Arc::clone(&clock)));
-    let board = Arc::new(Board::new(Arc::clone(&tallies), Arc::clone(&views), Arc::clone(&clock)));
-    let hub = Hub::new(Arc::clone(&views), Arc::clone(&board), Arc::clone(&tallies), Arc::clone(&clock), config.live.interval);
-    let news: Arc<dyn UpdateBus> = Arc::new(ThroughHub::new(Arc::clone(&hub), Arc::clone(&bus)));
-    let scheduler = Scheduler::new(Arc::clone(&polls), Arc::clone(&news), Arc::clone(&clock));
-
-    let mut tasks = Tasks::default();
-    let mut counting_health = None;
-    if memory_log.is_some() {
-        let ingest = Ingest::new(source, Arc::clone(&tallies), news);
-        counting_health = Some(ingest.health());
-        tasks.counting.spawn(ingest.run(tasks.counting_stop.clone()));
-    }
-    let readiness = Readiness::new(counting_health);
-    let service =
-        Service { sink, polls, tallies, views: Arc::clone(&views), secret: opened.secret, clock, scheduler: scheduler.handle() };
-    tasks.others.spawn(scheduler.run(tasks.others_stop.clone()));
-    tasks.others.spawn(Arc::clone(&hub).run(tasks.others_stop.clone()));
-    // What is published on a bus of this process went through the views already.
-    if !config.urls.bus.starts_with("memory:") {
-        let (absorbing, losing) = (Arc::clone(&hub), Arc::clone(&hub));
-        let absorb = move |updates: &[_]| absorbing.absorb(updates);
-        let lost = move || losing.forget_all();
-        tasks.others.spawn(follow(bus, absorb, lost, tasks.others_stop.clone()));
-    }
+    let memory_log = opened.backends.memory_log.clone();
+    let (service, mut tasks, counting) = start_parts(config, opened);
+    let readiness = Readiness::new(counting);
     let upkeep = tokio::spawn(telemetry::keep_up(metrics.clone()));
 
     let admin_stop = Shutdown::new();
@@ -246,8 +232,8 @@ pub async fn run_opened<E: Endpoint + 'static>(
     });
     let (api_stop, sockets) = (Shutdown::new(), TaskTracker::new());
     let endpoint = routes(Wiring { service: Arc::new(service), config, shutdown: api_stop.clone(), sockets: sockets.clone() });
-    let transport =
-        Transport { limits: config.limits, origins: config.origins.clone(), requests: Some(Arc::new(Requests::new())) };
+    let requests = Some(Arc::new(Requests::new()));
+    let transport = Transport { limits: config.limits, origins: config.origins.clone(), requests };
     announce("API", &listeners.api);
     let mut api = tokio::spawn(serve(listeners.api, endpoint, transport, api_stop.clone(), config.drain));
     readiness.note_serving();
@@ -255,13 +241,13 @@ pub async fn run_opened<E: Endpoint + 'static>(
     let ended = tokio::select! {
         () = shutdown.requested() => None,
         part = tasks.first_end() => Some(part),
-        _ = &mut api => Some("the API"),
+        _ = &mut api => Some(THE_API),
     };
     readiness.note_draining();
     // Whoever waits for the server to stop learns that it does.
     shutdown.request();
     api_stop.request();
-    let drained = if ended == Some("the API") { Drained::Clean } else { api.await.unwrap_or(Drained::Clean) };
+    let drained = if ended == Some(THE_API) { Drained::Clean } else { api.await.unwrap_or(Drained::Clean) };
     log_drained(drained);
     sockets.close();
     if tokio::time::timeout(SOCKETS_DRAIN, sockets.wait()).await.is_err() {
@@ -278,6 +264,36 @@ pub async fn run_opened<E: Endpoint + 'static>(
         let _drained = admin.await;
     }
     ended.map_or(Ok(drained), |part| Err(RunError::Ended(part)))
+}
+
+/// Puts the parts together and starts those that run by themselves. With a log in this process, also tells how its counting goes.
+fn start_parts(config: &Config, opened: Opened) -> (Service, Tasks, Option<watch::Receiver<Health>>) {
+    let Opened { backends: Backends { sink, source, polls, tallies, bus, memory_log, .. }, secret } = opened;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let views = Arc::new(Views::new(Arc::clone(&polls), Arc::clone(&clock)));
+    let board = Arc::new(Board::new(Arc::clone(&tallies), Arc::clone(&views), Arc::clone(&clock)));
+    let hub = Hub::new(Arc::clone(&views), Arc::clone(&board), Arc::clone(&tallies), Arc::clone(&clock), config.live.interval);
+    let news: Arc<dyn UpdateBus> = Arc::new(ThroughHub::new(Arc::clone(&hub), Arc::clone(&bus)));
+    let mut tasks = Tasks::default();
+    let counting = memory_log.map(|_| {
+        let ingest = Ingest::new(source, Arc::clone(&tallies), Arc::clone(&news));
+        let health = ingest.health();
+        tasks.counting.spawn(ingest.run(tasks.counting_stop.clone()));
+        health
+    });
+    let scheduler = Scheduler::new(Arc::clone(&polls), news, Arc::clone(&clock));
+    let scheduler_handle = scheduler.handle();
+    tasks.others.spawn(scheduler.run(tasks.others_stop.clone()));
+    tasks.others.spawn(Arc::clone(&hub).run(tasks.others_stop.clone()));
+    // What is published on a bus of this process went through the hub already.
+    if !config.urls.bus.starts_with("memory:") {
+        let (absorbing, losing) = (Arc::clone(&hub), Arc::clone(&hub));
+        let absorb = move |updates: &[_]| absorbing.absorb(updates);
+        let lost = move || losing.forget_all();
+        tasks.others.spawn(follow(bus, absorb, lost, tasks.others_stop.clone()));
+    }
+    let service = Service { sink, polls, tallies, views, secret, clock, scheduler: scheduler_handle };
+    (service, tasks, counting)
 }
 
 fn announce(what: &str, listener: &TcpListener) {

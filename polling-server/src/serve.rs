@@ -317,3 +317,18 @@ impl<E: Endpoint> Shared<E> {
 fn target_bytes(uri: &Uri) -> usize {
     uri.path_and_query().map_or(0, |target| target.as_str().len())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn answers_leave_at_once_and_vanished_peers_are_noticed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let _client = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connected");
+        let (stream, _) = listener.accept().await.expect("accepted");
+        Peer::of(&stream).expect("connected");
+        assert!(stream.nodelay().expect("read"));
+        assert!(SockRef::from(&stream).keepalive().expect("read"));
+    }
+}

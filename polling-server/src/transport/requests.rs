@@ -76,8 +76,8 @@ impl Requests {
     pub fn count(&self, method: usize, pattern: Option<&PathPattern>, status: StatusCode, started: Instant) {
         let operation = pattern.map_or_else(|| Arc::clone(&self.unmatched), |pattern| self.operation(&pattern.0));
         let handles = operation.by_method[method].get_or_init(|| {
-            let name = pattern.map_or_else(|| Arc::from(OTHER), |pattern| Arc::clone(&pattern.0));
-            Handles::new(name, METHODS.get(method).map_or(OTHER, static_name))
+            let name = pattern.map_or_else(|| OTHER.to_owned(), |pattern| template(&pattern.0));
+            Handles::new(name.into(), METHODS.get(method).map_or(OTHER, static_name))
         });
         handles.count(status);
         handles.seconds.record(started.elapsed().as_secs_f64());
@@ -101,6 +101,15 @@ impl Requests {
 #[must_use]
 pub fn method_number(method: &Method) -> usize {
     METHODS.iter().position(|known| known == method).unwrap_or(METHODS.len())
+}
+
+/// The pattern as the API document writes it: `/polls/{id}` for `/polls/:id`.
+fn template(pattern: &str) -> String {
+    let segments = pattern.split('/').map(|segment| match segment.strip_prefix(':') {
+        Some(name) => format!("{{{name}}}"),
+        None => segment.to_owned(),
+    });
+    segments.collect::<Vec<_>>().join("/")
 }
 
 fn static_name(method: &Method) -> &'static str {

@@ -1,3 +1,8 @@
-//! Tests of the whole server from outside, in one binary.
+//! The server, in this process and as a process of its own.
 
+mod configuration;
 mod hub;
+mod process;
+mod running;
+mod transport;
+mod transport_refusals;

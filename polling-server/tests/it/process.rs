@@ -1,0 +1,255 @@
+//! The server as a process: exit codes, signals, and what it leaves on the disk.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_polling-server");
+/// How long anything may take that should happen soon.
+const SOON: Duration = Duration::from_secs(30);
+
+fn command(data_dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.env_clear().arg("--data-dir").arg(data_dir).args(["--store", "memory:"]);
+    command.args(["--listen", "127.0.0.1:0", "--admin-listen", "none"]).args(arguments);
+    command
+}
+
+/// Runs a command that ends by itself.
+fn ended(command: &mut Command) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = command.output().expect("started");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (status.code(), text(stdout), text(stderr))
+}
+
+/// A server that runs; killed when dropped.
+struct Running {
+    child: Child,
+    lines: Receiver<String>,
+    api: SocketAddr,
+}
+
+impl Running {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("started");
+        let stderr = child.stderr.take().expect("piped");
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                // The test may have ended.
+                let _ended = sender.send(line);
+            }
+        });
+        let mut running = Self { child, lines, api: SocketAddr::from(([127, 0, 0, 1], 0)) };
+        running.api = running.listening("API");
+        running
+    }
+
+    /// The next line with `text` in it.
+    fn line(&self, text: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(SOON).unwrap_or_else(|_| panic!("a line with {text:?}"));
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    fn listening(&self, what: &str) -> SocketAddr {
+        let line = self.line(&format!("({what})"));
+        let address = line.split("http://").nth(1).and_then(|rest| rest.split(' ').next()).expect("an address");
+        address.parse().expect("an address")
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process");
+        kill_process(pid, signal).expect("signalled");
+    }
+
+    fn exit_code(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + SOON;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("still running");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ended = self.child.kill();
+        let _waited = self.child.wait();
+    }
+}
+
+fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("accepted");
+    stream.set_read_timeout(Some(SOON)).expect("set");
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    answer
+}
+
+#[test]
+fn mistakes_end_it_with_64_before_a_port_is_bound() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Were the port bound first, the code would be 69.
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound").to_string();
+    for mistake in [["--bus", "mem:"], ["--drain", "5"], ["--listne", "x"], ["--secret", "short"]] {
+        let (code, output, errors) = ended(Command::new(PROGRAM).env_clear().args(["--listen", &address]).args(mistake));
+        assert_eq!((code, output.as_str()), (Some(64), ""), "{errors}");
+        assert!(errors.starts_with("error: "), "{errors}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
+}
+
+#[test]
+fn an_unknown_flag_is_refused_with_the_nearest() {
+    let (code, _, errors) = ended(Command::new(PROGRAM).env_clear().args(["--admin-listne", "x"]));
+    assert_eq!(code, Some(64));
+    assert!(errors.contains("--admin-listen"), "{errors}");
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    let (code, help, _) = ended(Command::new(PROGRAM).env_clear().arg("--help"));
+    assert!(code == Some(0) && help.contains("POLLING_LISTEN"), "{help}");
+    let (code, version, _) = ended(Command::new(PROGRAM).env_clear().arg("--version"));
+    assert!(code == Some(0) && version.contains("backends: memory"), "{version}");
+}
+
+#[test]
+fn the_configuration_is_printed_without_its_secrets_and_checked_without_a_trace() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data_dir = folder.path().join("data");
+    let secret = "0123456789abcdef0123456789abcdef";
+    let (code, printed, _) = ended(command(&data_dir, &["config", "print"]).env("POLLING_SECRET", secret));
+    assert_eq!(code, Some(0));
+    assert!(printed.contains("secret = \"(redacted)\" # environment") && !printed.contains(secret), "{printed}");
+    assert!(printed.contains("listen = \"127.0.0.1:0\" # flag") && printed.contains("# default"), "{printed}");
+    assert_eq!(ended(&mut command(&data_dir, &["config", "check"])).0, Some(0));
+    assert_eq!(ended(&mut command(&data_dir, &["config", "check", "--drain", "x"])).0, Some(64));
+    assert!(!data_dir.exists());
+}
+
+#[test]
+fn a_port_in_use_ends_it_with_69_and_a_folder_that_is_none_with_74() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let (code, _, errors) = ended(
+        Command::new(PROGRAM)
+            .env_clear()
+            .args(["--store", "memory:", "--listen", &address])
+            .args(["--admin-listen", "none", "--data-dir"])
+            .arg(folder.path()),
+    );
+    assert_eq!(code, Some(69), "{errors}");
+    assert!(errors.contains("failed to listen on") && errors.contains("in use"), "{errors}");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").expect("written");
+    let (code, _, errors) = ended(&mut command(&file.join("data"), &[]));
+    assert_eq!(code, Some(74), "{errors}");
+}
+
+#[cfg(unix)]
+#[test]
+fn the_secret_is_made_once_and_kept_from_others() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("secret");
+    let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("changed");
+    drop(Running::start(&mut command(folder.path(), &[])));
+    let made = std::fs::read(&path).expect("a secret");
+    assert_eq!(std::fs::metadata(&path).expect("a secret").permissions().mode() & 0o777, 0o600);
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1, "nothing but the secret");
+    drop(Running::start(&mut command(folder.path(), &[])));
+    assert_eq!(std::fs::read(&path).expect("a secret"), made);
+
+    mode(0o644);
+    let (code, _, errors) = ended(&mut command(folder.path(), &[]));
+    assert!(code == Some(64) && errors.contains("everybody on this machine may use it (mode 644)"), "{errors}");
+    mode(0o600);
+    std::fs::write(&path, "short\n").expect("written");
+    let (code, _, errors) = ended(&mut command(folder.path(), &[]));
+    assert!(code == Some(64) && errors.contains("at least 32 bytes"), "{errors}");
+    std::fs::remove_file(&path).expect("removed");
+    std::fs::create_dir(&path).expect("made");
+    mode(0o700);
+    let (code, _, errors) = ended(&mut command(folder.path(), &[]));
+    assert!(code == Some(64) && errors.contains("failed to read the secret"), "{errors}");
+}
+
+#[test]
+fn each_signal_ends_it_with_0_and_frees_the_port() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut running = Running::start(&mut command(folder.path(), &[]));
+        assert!(get(running.api, "/nothing").starts_with("HTTP/1.1 404 "));
+        running.signal(signal);
+        assert_eq!(running.exit_code(), Some(0));
+        assert!(TcpStream::connect(running.api).is_err());
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let patient = ["--drain", "1h", "--header-timeout", "1h"];
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        // Half a request holds the stop, once it was read, and nothing tells when that is.
+        let ended_at_once = (0..20).any(|_| {
+            let mut running = Running::start(&mut command(folder.path(), &patient));
+            let mut half = TcpStream::connect(running.api).expect("accepted");
+            half.write_all(b"GET / HTTP/1.1\r\nhos").expect("sent");
+            get(running.api, "/nothing");
+            running.signal(signal);
+            running.line("a second one stops at once");
+            running.signal(signal);
+            running.exit_code() == Some(code)
+        });
+        assert!(ended_at_once);
+    }
+}
+
+#[test]
+fn health_is_shown_and_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut running = Command::new(PROGRAM);
+    running.env_clear().args(["--store", "memory:", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir"]);
+    let mut child = running.arg(folder.path()).stderr(Stdio::piped()).spawn().expect("started");
+    let mut admin = String::new();
+    let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+    while !admin.contains("(admin)") {
+        admin.clear();
+        assert!(stderr.read_line(&mut admin).expect("read") > 0, "it ended");
+    }
+    let address = admin.split("http://").nth(1).and_then(|rest| rest.split(' ').next()).expect("an address").to_owned();
+    let asked = |address: &str| {
+        let arguments = ["healthcheck", "--store", "memory:", "--admin-listen", address];
+        ended(Command::new(PROGRAM).env_clear().args(arguments)).0
+    };
+    let at: SocketAddr = address.parse().expect("an address");
+    let deadline = Instant::now() + SOON;
+    while asked(&address) != Some(0) && Instant::now() < deadline {}
+    assert_eq!(asked(&address), Some(0));
+    assert!(get(at, "/livez").starts_with("HTTP/1.1 200 "));
+    assert!(get(at, "/readyz?verbose").contains("[+]store ok"));
+    assert!(get(at, "/metrics").contains("polling_build_info{version="));
+    assert!(get(at, "/other").starts_with("HTTP/1.1 404 "));
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    assert_eq!(asked(&address), Some(1));
+    assert_eq!(asked("none"), Some(64));
+}

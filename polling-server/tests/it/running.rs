@@ -1,0 +1,194 @@
+//! The server as a whole, in this process: what runs, and what is done before it ends.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use polling_core::bus::memory::MemoryBus;
+use polling_core::bus::{BusError, Notice, Update, UpdateBus};
+use polling_core::clock::{Clock, SystemClock};
+use polling_core::model::{Choices, OptionId, Outcome, OwnerKey, Poll, PollDraft, PollId, Vote, VoteId, VoteKind, VoterIdentity};
+use polling_core::shutdown::Shutdown;
+use polling_core::sink::SinkError;
+use polling_core::store::PollStore;
+use polling_core::store::memory::MemoryStore;
+use polling_server::live::follow::follow;
+use polling_server::live::through::ThroughViews;
+use polling_server::live::views::Views;
+use polling_server::run::{Listeners, Opened, RunError, Wiring, run_opened};
+use polling_server::serve::Drained;
+use polling_server::service::Service;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::transport::{SOON, get_text};
+
+struct Running {
+    service: Arc<Service>,
+    sockets: TaskTracker,
+    goodbye: Shutdown,
+    shutdown: Shutdown,
+    api: std::net::SocketAddr,
+    admin: std::net::SocketAddr,
+    ended: JoinHandle<Result<Drained, RunError>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Running {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data_dir = folder.path().to_str().expect("text").to_owned();
+        let arguments = ["polling-server", "--store", "memory:", "--data-dir", &data_dir].map(std::ffi::OsString::from);
+        let invocation = polling_server::command::parse(polling_server::config::SETTINGS, arguments, &[].into());
+        let config = polling_server::config::Config::check(&invocation.expect("understood").settings).expect("sound");
+        let bind = || TcpListener::bind("127.0.0.1:0");
+        let listeners = Listeners { api: bind().await.expect("free"), admin: Some(bind().await.expect("free")) };
+        let api = listeners.api.local_addr().expect("bound");
+        let admin = listeners.admin.as_ref().and_then(|admin| admin.local_addr().ok()).expect("bound");
+        let shutdown = Shutdown::new();
+        let (sender, wired) = oneshot::channel();
+        let ended = tokio::spawn({
+            let shutdown = shutdown.clone();
+            async move {
+                let opened = Opened::open(&config).await?;
+                let routes = |wiring: Wiring<'_>| {
+                    // The test waits for it.
+                    let _waiting = sender.send((wiring.service, wiring.sockets, wiring.shutdown));
+                    crate::transport::hello_route()
+                };
+                run_opened(&config, opened, listeners, routes, shutdown).await
+            }
+        });
+        let (service, sockets, goodbye) = wired.await.expect("started");
+        Self { service, sockets, goodbye, shutdown, api, admin, ended, _folder: folder }
+    }
+
+    async fn ended(self) -> Result<Drained, RunError> {
+        tokio::time::timeout(SOON, self.ended).await.expect("ended in time").expect("no panic")
+    }
+}
+
+fn poll() -> Poll {
+    let draft = PollDraft { question: "Tea?".into(), options: vec!["Yes".into(), "No".into()], ..PollDraft::default() };
+    draft.into_poll(OwnerKey([0; 32]), SystemClock.now()).expect("sound")
+}
+
+fn vote(service: &Service, poll: PollId, voter: &str) -> Vote {
+    Vote {
+        poll,
+        voter: service.secret.voter_key(poll, VoterIdentity::Declared(voter)),
+        id: VoteId(Uuid::new_v4()),
+        accepted_at: service.clock.now(),
+        kind: VoteKind::Cast(Choices::single(OptionId::from_index(0).expect("an option"))),
+    }
+}
+
+#[tokio::test]
+async fn a_vote_that_was_taken_before_the_stop_is_counted_and_one_after_it_is_not_taken() {
+    let running = Running::start().await;
+    let service = Arc::clone(&running.service);
+    let poll = poll();
+    service.polls.create(&poll).await.expect("created");
+    let early: Vec<_> = (0..100)
+        .map(|voter| {
+            let (service, vote) = (Arc::clone(&service), vote(&service, poll.id, &voter.to_string()));
+            tokio::spawn(async move { service.sink.record(vote).await })
+        })
+        .collect();
+    running.shutdown.request();
+    assert_eq!(running.ended().await.expect("ended well"), Drained::Clean);
+    let mut counted = 0;
+    for recorded in early {
+        match recorded.await.expect("no panic") {
+            Ok(recorded) => {
+                assert_eq!(recorded.outcome, Some(Outcome::Counted));
+                counted += 1;
+            }
+            Err(error) => assert!(matches!(error, SinkError::NotRecorded { .. }), "{error}"),
+        }
+    }
+    let snapshot = service.polls.read(poll.id).await.expect("read").expect("there");
+    assert_eq!(snapshot.tally.totals.voters, counted);
+    let late = service.sink.record(vote(&service, poll.id, "late")).await;
+    assert!(matches!(late, Err(SinkError::NotRecorded { .. })), "{late:?}");
+}
+
+#[tokio::test]
+async fn live_sockets_are_told_and_waited_for() {
+    let running = Running::start().await;
+    let (token, goodbye) = (running.sockets.token(), running.goodbye.clone());
+    let (sender, mut said) = oneshot::channel();
+    tokio::spawn(async move {
+        goodbye.requested().await;
+        sender.send("goodbye").expect("somebody waits");
+        drop(token);
+    });
+    running.shutdown.request();
+    running.ended().await.expect("ended well");
+    assert_eq!(said.try_recv(), Ok("goodbye"));
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_route_and_shown() {
+    let running = Running::start().await;
+    for name in ["ann", "bob"] {
+        assert!(get_text(running.api, &format!("/counted/{name}")).await.ends_with(&format!("hello {name}")));
+    }
+    assert!(get_text(running.api, "/counted").await.contains(" 404 "));
+    let metrics = get_text(running.admin, "/metrics").await;
+    let line = r#"polling_http_requests_total{operation="/counted/{name}",method="GET",status="2xx"} 2"#;
+    assert!(metrics.contains(line), "{metrics}");
+    assert!(metrics.contains(r#"polling_http_requests_total{operation="other",method="GET",status="4xx"}"#), "{metrics}");
+    assert!(metrics.contains(r#"polling_http_request_seconds_bucket{operation="/counted/{name}",method="GET",le="#));
+    assert!(get_text(running.admin, "/readyz?verbose").await.contains("readyz check passed"));
+    running.shutdown.request();
+    running.ended().await.expect("ended well");
+}
+
+fn views() -> Arc<Views> {
+    let store = Arc::new(MemoryStore::default());
+    Arc::new(Views::new(Arc::clone(&store) as Arc<dyn PollStore>, store, Arc::new(SystemClock)))
+}
+
+#[tokio::test]
+async fn what_is_published_through_the_views_reaches_the_bus() {
+    let bus: Arc<dyn UpdateBus> = Arc::new(MemoryBus::new());
+    let through = ThroughViews::new(views(), Arc::clone(&bus));
+    let mut notices = through.subscribe().await.expect("subscribed");
+    let update = Update::Changed(poll().id);
+    through.publish(vec![update.clone()]).await.expect("published");
+    assert_eq!(notices.next().await, Some(Notice::Updates(vec![update].into())));
+}
+
+/// A bus that loses news, brings some, and goes away, each time somebody subscribes.
+struct FrailBus;
+
+#[async_trait::async_trait]
+impl UpdateBus for FrailBus {
+    async fn publish(&self, _updates: Vec<Update>) -> Result<(), BusError> {
+        Ok(())
+    }
+
+    async fn subscribe(&self) -> Result<BoxStream<'static, Notice>, BusError> {
+        let notices = [Notice::Lagged, Notice::Updates(vec![Update::Changed(poll().id)].into())];
+        Ok(futures_util::stream::iter(notices).boxed())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_follows_the_bus_hears_of_every_loss_and_comes_back() {
+    let (heard, mut hearing) = mpsc::unbounded_channel();
+    let (news, loss, shutdown) = (heard.clone(), heard, Shutdown::new());
+    // The test may have heard enough.
+    let absorb = move |updates: &[Update]| news.send(Some(updates.len())).unwrap_or_default();
+    let lost = move || loss.send(None).unwrap_or_default();
+    let following = tokio::spawn(follow(Arc::new(FrailBus), absorb, lost, shutdown.clone()));
+    for expected in [None, Some(1), None, None, Some(1)] {
+        assert_eq!(hearing.recv().await, Some(expected));
+    }
+    shutdown.request();
+    following.await.expect("ended");
+}

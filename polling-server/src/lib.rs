@@ -2,4 +2,6 @@
 
 pub mod api;
 pub mod live;
+mod page;
+pub mod routes;
 pub mod service;

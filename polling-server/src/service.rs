@@ -1,14 +1,21 @@
 //! What every handler has at hand.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use polling_core::bus::UpdateBus;
 use polling_core::clock::Clock;
 use polling_core::schedule::SchedulerHandle;
 use polling_core::secret::Secret;
 use polling_core::sink::VoteSink;
 use polling_core::store::{PollStore, TallyStore};
 
+use crate::api::access::Access;
 use crate::live::views::Views;
+
+/// How long a handler waits for the log or the store, unless configured otherwise: longer than a failover usually takes, shorter
+/// than the patience of a person.
+pub const HANDLER_DEADLINE_DEFAULT: Duration = Duration::from_secs(5);
 
 /// The parts of the system that handlers work with. One per server, shared by all of them.
 pub struct Service {
@@ -18,6 +25,8 @@ pub struct Service {
     pub polls: Arc<dyn PollStore>,
     /// Where votes and tallies are kept; handlers only read it.
     pub tallies: Arc<dyn TallyStore>,
+    /// Where other servers hear that a poll was closed or archived here.
+    pub bus: Arc<dyn UpdateBus>,
     /// What is shown of polls and of the leaderboard, up to date and ready to send.
     pub views: Arc<Views>,
     /// Makes and checks every token.
@@ -26,4 +35,22 @@ pub struct Service {
     pub clock: Arc<dyn Clock>,
     /// Is told of new polls.
     pub scheduler: SchedulerHandle,
+    /// Who may do what.
+    pub access: Access,
+    /// How long handlers wait.
+    pub limits: Limits,
+}
+
+/// Bounds of what a handler spends on a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How long a handler waits for the log or the store before it answers that the outcome is not known. Time that the client
+    /// asks to wait for an outcome comes on top.
+    pub deadline: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { deadline: HANDLER_DEADLINE_DEFAULT }
+    }
 }

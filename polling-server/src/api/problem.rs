@@ -1,0 +1,207 @@
+//! Problem documents (RFC 9457): the one form of every error of every layer.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+
+use poem::error::ResponseError;
+use poem::http::{HeaderValue, StatusCode, header};
+use poem::{IntoResponse, Response};
+use polling_core::store::StoreError;
+use serde::Serialize;
+
+use super::problem_kind::ProblemKind;
+
+/// Errors that one problem lists at most: enough for a person, and no amplifier for a hostile body.
+pub const FIELD_ERRORS_MAX: usize = 1000;
+/// What a client is asked to wait after a 503: the store and the log recover within seconds or not at all.
+pub const RETRY_AFTER_SECONDS: u32 = 1;
+/// The media type of problem documents.
+pub const PROBLEM_MEDIA_TYPE: &str = "application/problem+json";
+
+/// One thing that is wrong with a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// Where in the body, as a JSON pointer (RFC 6901).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pointer: Option<String>,
+    /// Which query parameter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameter: Option<&'static str>,
+    /// What is wrong, completing "the value …".
+    pub detail: Cow<'static, str>,
+}
+
+impl FieldError {
+    /// Something wrong in the body.
+    #[must_use]
+    pub fn at(pointer: impl Into<String>, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { pointer: Some(pointer.into()), parameter: None, detail: detail.into() }
+    }
+
+    /// Something wrong with a query parameter.
+    #[must_use]
+    pub fn of_parameter(parameter: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { pointer: None, parameter: Some(parameter), detail: detail.into() }
+    }
+}
+
+/// An error as it is told to a client. Holds nothing that a client must not see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    kind: ProblemKind,
+    detail: Option<Cow<'static, str>>,
+    errors: Vec<FieldError>,
+    allow: Option<String>,
+    set_cookie: Option<HeaderValue>,
+}
+
+/// The members of a problem document.
+#[derive(Debug, Serialize)]
+pub(crate) struct ProblemBody<'a> {
+    #[serde(rename = "type")]
+    problem_type: String,
+    title: &'static str,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recorded: Option<&'static str>,
+}
+
+impl Problem {
+    /// A problem without particulars.
+    #[must_use]
+    pub const fn new(kind: ProblemKind) -> Self {
+        Self { kind, detail: None, errors: Vec::new(), allow: None, set_cookie: None }
+    }
+
+    /// A problem with what is particular about this occurrence, in a sentence.
+    #[must_use]
+    pub fn with_detail(kind: ProblemKind, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { detail: Some(detail.into()), ..Self::new(kind) }
+    }
+
+    /// Everything that is wrong with a request; of more than [`FIELD_ERRORS_MAX`], the first.
+    #[must_use]
+    pub fn validation(mut errors: Vec<FieldError>) -> Self {
+        errors.truncate(FIELD_ERRORS_MAX);
+        Self { errors, ..Self::new(ProblemKind::Validation) }
+    }
+
+    /// The path takes only these methods.
+    #[must_use]
+    pub fn method_not_allowed(allow: String) -> Self {
+        Self { allow: Some(allow), ..Self::new(ProblemKind::MethodNotAllowed) }
+    }
+
+    /// What a failed read is to a client. The cause goes into the log and nowhere else.
+    #[must_use]
+    pub fn of_failed_read(error: &StoreError) -> Self {
+        log(error, "a read failed");
+        Self::new(if error.is_retryable() { ProblemKind::Unavailable } else { ProblemKind::Internal })
+    }
+
+    /// What a failed change is to a client. The cause goes into the log and nowhere else.
+    #[must_use]
+    pub fn of_failed_write(error: &StoreError) -> Self {
+        log(error, "a change failed");
+        Self::new(match error {
+            StoreError::Unavailable(_) => ProblemKind::NotRecorded,
+            StoreError::Unknown(_) => ProblemKind::OutcomeUnknown,
+            _ => ProblemKind::Internal,
+        })
+    }
+
+    /// The same problem, handing the browser its cookie, so that a second attempt comes from the same voter.
+    #[must_use]
+    pub fn with_cookie(self, set_cookie: Option<HeaderValue>) -> Self {
+        Self { set_cookie, ..self }
+    }
+
+    /// Which kind it is.
+    #[must_use]
+    pub const fn kind(&self) -> ProblemKind {
+        self.kind
+    }
+
+    /// Everything that is wrong with the request, of a [`ProblemKind::Validation`].
+    #[must_use]
+    pub fn errors(&self) -> &[FieldError] {
+        &self.errors
+    }
+
+    /// The document.
+    pub(crate) fn body(&self) -> ProblemBody<'_> {
+        let facts = self.kind.facts();
+        ProblemBody {
+            problem_type: format!("/problems/{}", facts.name),
+            title: facts.title,
+            status: facts.status.as_u16(),
+            detail: self.detail.as_deref(),
+            errors: &self.errors,
+            recorded: match self.kind {
+                ProblemKind::NotRecorded => Some("no"),
+                ProblemKind::OutcomeUnknown => Some("unknown"),
+                _ => None,
+            },
+        }
+    }
+
+    /// The problem as JSON, for a place within another document.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::to_value(self.body()).unwrap_or_default()
+    }
+}
+
+fn log(error: &StoreError, what: &'static str) {
+    tracing::warn!(error = error as &dyn Error, "{what}");
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.detail.as_deref().unwrap_or(self.kind.facts().meaning))
+    }
+}
+
+impl Error for Problem {}
+
+impl ResponseError for Problem {
+    fn status(&self) -> StatusCode {
+        self.kind.facts().status
+    }
+
+    fn as_response(&self) -> Response {
+        let mut response = Response::builder()
+            .status(self.status())
+            .content_type(PROBLEM_MEDIA_TYPE)
+            .header(header::CACHE_CONTROL, "no-store")
+            .body(serde_json::to_vec(&self.body()).unwrap_or_default());
+        let headers = response.headers_mut();
+        match self.kind {
+            ProblemKind::Unauthorized => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            ProblemKind::NotRecorded | ProblemKind::OutcomeUnknown | ProblemKind::Unavailable | ProblemKind::RateLimited => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+            }
+            _ => {}
+        }
+        if let Some(allow) = self.allow.as_deref().and_then(|methods| HeaderValue::from_str(methods).ok()) {
+            headers.insert(header::ALLOW, allow);
+        }
+        if let Some(cookie) = &self.set_cookie {
+            headers.insert(header::SET_COOKIE, cookie.clone());
+        }
+        response
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        self.as_response()
+    }
+}

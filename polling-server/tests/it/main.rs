@@ -1,5 +1,6 @@
 //! The server, in this process and as a process of its own.
 
+mod api;
 mod configuration;
 mod hub;
 mod process;

@@ -1,6 +1,7 @@
 //! The server as a whole, in this process: what runs, and what is done before it ends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
@@ -10,10 +11,12 @@ use polling_core::clock::{Clock, SystemClock};
 use polling_core::model::{Choices, OptionId, Outcome, OwnerKey, Poll, PollDraft, PollId, Vote, VoteId, VoteKind, VoterIdentity};
 use polling_core::shutdown::Shutdown;
 use polling_core::sink::SinkError;
-use polling_core::store::PollStore;
 use polling_core::store::memory::MemoryStore;
+use polling_core::store::{PollStore, TallyStore};
+use polling_server::live::board::Board;
 use polling_server::live::follow::follow;
-use polling_server::live::through::ThroughViews;
+use polling_server::live::hub::Hub;
+use polling_server::live::through::ThroughHub;
 use polling_server::live::views::Views;
 use polling_server::run::{Listeners, Opened, RunError, Wiring, run_opened};
 use polling_server::serve::Drained;
@@ -148,15 +151,18 @@ async fn requests_are_counted_by_route_and_shown() {
     running.ended().await.expect("ended well");
 }
 
-fn views() -> Arc<Views> {
-    let store = Arc::new(MemoryStore::default());
-    Arc::new(Views::new(Arc::clone(&store) as Arc<dyn PollStore>, store, Arc::new(SystemClock)))
+fn hub() -> Arc<Hub> {
+    let (store, clock) = (Arc::new(MemoryStore::default()), Arc::new(SystemClock));
+    let views = Arc::new(Views::new(Arc::clone(&store) as Arc<dyn PollStore>, Arc::clone(&clock) as Arc<dyn Clock>));
+    let board =
+        Arc::new(Board::new(Arc::clone(&store) as Arc<dyn TallyStore>, Arc::clone(&views), Arc::clone(&clock) as Arc<dyn Clock>));
+    Hub::new(views, board, store, clock, Duration::from_millis(50))
 }
 
 #[tokio::test]
-async fn what_is_published_through_the_views_reaches_the_bus() {
+async fn what_is_published_through_the_hub_reaches_the_bus() {
     let bus: Arc<dyn UpdateBus> = Arc::new(MemoryBus::new());
-    let through = ThroughViews::new(views(), Arc::clone(&bus));
+    let through = ThroughHub::new(hub(), Arc::clone(&bus));
     let mut notices = through.subscribe().await.expect("subscribed");
     let update = Update::Changed(poll().id);
     through.publish(vec![update.clone()]).await.expect("published");

@@ -28,10 +28,13 @@ impl LiveDocument {
         &self,
         _viewer: Documented<AnyViewer>,
         /// The poll.
+        #[oai(name = "poll_id")]
         _poll_id: Path<Given<PollId>>,
         /// The receipt of a counted vote in this poll, to see results that are shown after the vote.
+        #[oai(name = "receipt")]
         _receipt: Query<Option<Given<Token>>>,
         /// `EPOCH.VERSION` of what the client has: a snapshot that is not newer is left out.
+        #[oai(name = "after")]
         _after: Query<Option<Given<Token>>>,
     ) -> Answer<Watch<true>> {
         not_routed()

@@ -76,7 +76,7 @@ pub(crate) fn has_current(headers: &HeaderMap, etag: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn headers(name: HeaderName, values: &[&'static str]) -> HeaderMap {
+    fn headers(name: &HeaderName, values: &[&'static str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append(name.clone(), poem::http::HeaderValue::from_static(value));
@@ -89,18 +89,18 @@ mod tests {
         for accept in
             ["*/*", "application/*", "application/json", "text/html, application/json;q=0.1", "text/html;q=1, */*;q=0.5"]
         {
-            assert!(require_acceptable(&headers(header::ACCEPT, &[accept]), "application/json").is_ok(), "{accept}");
+            assert!(require_acceptable(&headers(&header::ACCEPT, &[accept]), "application/json").is_ok(), "{accept}");
         }
         for accept in ["text/html", "application/json;q=0", "*/*, application/json; q=0.0", "application/xml, text/*"] {
-            assert!(require_acceptable(&headers(header::ACCEPT, &[accept]), "application/json").is_err(), "{accept}");
+            assert!(require_acceptable(&headers(&header::ACCEPT, &[accept]), "application/json").is_err(), "{accept}");
         }
-        assert!(require_acceptable(&headers(header::ACCEPT, &[""]), "application/json").is_ok());
+        assert!(require_acceptable(&headers(&header::ACCEPT, &[""]), "application/json").is_ok());
         assert!(require_acceptable(&HeaderMap::new(), "application/json").is_ok());
     }
 
     #[test]
     fn a_preferred_wait_is_read_and_bounded() {
-        let wait = |values: &[&'static str]| preferred_wait(&headers(PREFER, values)).map(|wait| wait.as_secs());
+        let wait = |values: &[&'static str]| preferred_wait(&headers(&PREFER, values)).map(|wait| wait.as_secs());
         assert_eq!(wait(&["wait=5"]), Some(5));
         assert_eq!(wait(&["respond-async, wait=0"]), Some(0));
         assert_eq!(wait(&["respond-async", "Wait = \"7\""]), Some(7));
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_known_tag_is_found_in_a_list() {
-        let has = |value| has_current(&headers(header::IF_NONE_MATCH, &[value]), "\"1.2\"");
+        let has = |value| has_current(&headers(&header::IF_NONE_MATCH, &[value]), "\"1.2\"");
         assert!(has("\"1.2\"") && has("W/\"1.2\"") && has("\"0\", \"1.2\"") && has("*"));
         assert!(!has("\"1.1\"") && !has("1.2") && !has(""));
     }

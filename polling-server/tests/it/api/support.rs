@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use poem::http::{HeaderMap, Method, StatusCode};
-use poem::test::{TestClient, TestRequestBuilder};
-use poem::{Body, Response};
+use poem::endpoint::BoxEndpoint;
+use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use poem::{Body, Endpoint, EndpointExt, Response};
 use polling_core::bus::memory::MemoryBus;
 use polling_core::clock::{Clock, ManualClock, Timestamp};
 use polling_core::ingest::Ingest;
@@ -51,10 +51,8 @@ impl Default for Setup {
 
 /// A running server.
 pub(crate) struct Server {
-    pub(crate) client: TestClient<poem::endpoint::BoxEndpoint<'static>>,
+    pub(crate) routes: BoxEndpoint<'static>,
     pub(crate) clock: Arc<ManualClock>,
-    pub(crate) store: Arc<MemoryStore>,
-    pub(crate) secret: Secret,
 }
 
 /// What the server answered.
@@ -135,23 +133,26 @@ impl Server {
         let scheduler = Scheduler::new(polls.clone(), bus.clone(), clock.clone()).handle();
         let service = Arc::new(Service {
             sink: sink.unwrap_or_else(|| Arc::new(memory_sink)),
-            polls: polls.clone(),
+            polls,
             tallies: store.clone(),
             bus,
             views,
             board,
-            secret: secret.clone(),
+            secret,
             clock: clock.clone(),
             scheduler,
             access,
             limits: Limits { deadline },
         });
-        let client = TestClient::new(poem::EndpointExt::boxed(routes(&service, |route| route)));
-        Self { client, clock, store, secret }
+        let routes = routes(&service, |route| route).boxed();
+        Self { routes, clock }
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> Request<'_> {
-        Request(self.client.request(method, path))
+        let mut request = poem::Request::default();
+        request.set_method(method);
+        *request.uri_mut() = path.parse().expect("a path");
+        Request { routes: &self.routes, request }
     }
 
     pub(crate) fn get(&self, path: &str) -> Request<'_> {
@@ -215,19 +216,25 @@ impl Created {
 }
 
 /// A request being put together.
-pub(crate) struct Request<'a>(TestRequestBuilder<'a, poem::endpoint::BoxEndpoint<'static>>);
+pub(crate) struct Request<'a> {
+    routes: &'a BoxEndpoint<'static>,
+    request: poem::Request,
+}
 
 impl Request<'_> {
-    pub(crate) fn header(self, name: &str, value: &str) -> Self {
-        Self(self.0.header(name, value))
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        let name: HeaderName = name.parse().expect("a header name");
+        self.request.headers_mut().append(name, HeaderValue::from_str(value).expect("a header value"));
+        self
     }
 
     pub(crate) fn bearer(self, token: &str) -> Self {
         self.header("authorization", &format!("Bearer {token}"))
     }
 
-    pub(crate) fn body(self, body: impl Into<Body>) -> Self {
-        Self(self.0.body(body))
+    pub(crate) fn body(mut self, body: impl Into<Body>) -> Self {
+        self.request.set_body(body);
+        self
     }
 
     pub(crate) fn json(self, body: &Value) -> Self {
@@ -235,6 +242,6 @@ impl Request<'_> {
     }
 
     pub(crate) async fn send(self) -> Answered {
-        Answered::of(self.0.send().await.0).await
+        Answered::of(self.routes.get_response(self.request).await).await
     }
 }

@@ -13,11 +13,17 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_polling-server");
 /// How long anything may take that should happen soon.
 const SOON: Duration = Duration::from_secs(30);
 
-fn command(data_dir: &Path, arguments: &[&str]) -> Command {
+/// A server on any free port.
+fn bare(data_dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
-    command.env_clear().arg("--data-dir").arg(data_dir).args(["--store", "memory:"]);
+    command.env_clear().arg("--data-dir").arg(data_dir);
     command.args(["--listen", "127.0.0.1:0", "--admin-listen", "none"]).args(arguments);
     command
+}
+
+/// The same, with nothing on the disk but the secret.
+fn command(data_dir: &Path, arguments: &[&str]) -> Command {
+    bare(data_dir, &[&["--store", "memory:"], arguments].concat())
 }
 
 /// Runs a command that ends by itself.
@@ -161,6 +167,21 @@ fn a_port_in_use_ends_it_with_69_and_a_folder_that_is_none_with_74() {
     std::fs::write(&file, "").expect("written");
     let (code, _, errors) = ended(&mut command(&file.join("data"), &[]));
     assert_eq!(code, Some(74), "{errors}");
+}
+
+#[test]
+fn a_folder_in_use_ends_it_with_69_and_data_of_something_else_with_65() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let on_disk = ["--store", "sqlite:polling.db"];
+    let mut running = Running::start(&mut bare(folder.path(), &on_disk));
+    let (code, _, errors) = ended(&mut bare(folder.path(), &on_disk));
+    assert_eq!(code, Some(69), "{errors}");
+    assert!(errors.contains("polling.db is in use"), "{errors}");
+    running.signal(Signal::TERM);
+    assert_eq!(running.exit_code(), Some(0));
+    std::fs::write(folder.path().join("polling.db"), "a shopping list, and not votes\n".repeat(100)).expect("written");
+    let (code, _, errors) = ended(&mut bare(folder.path(), &on_disk));
+    assert_eq!(code, Some(65), "{errors}");
 }
 
 #[cfg(unix)]

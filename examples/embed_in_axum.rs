@@ -228,6 +228,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn votes_outlive_the_process() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let store = format!("sqlite:{}", folder.path().join("votes.db").display());
+        let server = Server::start(&store).await;
+        let poll = create_poll(&server).await;
+        let first = json!({"choices": [2], "vote_id": Uuid::from_u128(1)});
+        assert_eq!(server.post(&format!("{poll}/vote"), "ann", first.clone()).await.0, 200);
+        server.stop().await;
+        let server = Server::start(&store).await;
+        assert_eq!(server.results(&poll).await["voters"], 1);
+        let answer = server.post(&format!("{poll}/vote"), "ann", first).await;
+        assert_eq!(answer, (200, json!({"outcome": "counted"})), "a repeat");
+        assert_eq!(server.results(&poll).await["voters"], 1);
+        server.stop().await;
+    }
+
+    #[tokio::test]
     async fn what_cannot_be_is_refused() {
         let server = Server::start("memory:").await;
         let poll = create_poll(&server).await;

@@ -102,9 +102,10 @@ impl Report<'_> {
             (true, _) => format!("within what {uncertain} unknown votes leave open"),
             (false, _) => "NOT as sent".to_owned(),
         };
-        writeln!(formatter, "tally           {verdict}: {voters} voters in {polls} polls")?;
+        let noun = if polls == 1 { "poll" } else { "polls" };
+        writeln!(formatter, "tally           {verdict}: {voters} voters in {polls} {noun}")?;
         if *hidden > 0 {
-            writeln!(formatter, "                results of {hidden} polls are hidden: only voters were compared")?;
+            writeln!(formatter, "                hidden results: of {hidden} only voters were compared")?;
         }
         write_wrong(formatter, wrong)
     }

@@ -12,7 +12,8 @@ use polling_core::secret::Secret;
 use polling_core::settings::{Setting, SettingError, Settings, duration};
 use thiserror::Error;
 
-use crate::credentials::{ApiKeys, CredentialError, TokenRules};
+use crate::api::access::{Access, IdentitySource};
+use crate::credentials::CredentialError;
 use crate::logging::LogFormat;
 use crate::serve::Limits;
 
@@ -75,17 +76,6 @@ pub const SETTINGS: &[Setting] = &[
     setting("log-format", Some("auto"), "json, text, or auto: text on a terminal and json elsewhere"),
 ];
 
-/// How a voter is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IdentityKind {
-    /// By the subject of a bearer token.
-    Token,
-    /// By the `voter_id` that a trusted caller declares.
-    Declared,
-    /// By a signed cookie.
-    Cookie,
-}
-
 /// Bounds and pace of live sockets.
 #[derive(Debug, Clone, Copy)]
 pub struct Live {
@@ -110,14 +100,8 @@ pub struct Config {
     pub secret: Option<Secret>,
     /// Origins, beside our own, whose pages may use the API.
     pub origins: Vec<HeaderValue>,
-    /// Who may create polls.
-    pub api_keys: ApiKeys,
-    /// How voters are known, the strongest first.
-    pub identity: Vec<IdentityKind>,
-    /// How bearer tokens are checked; always there when [`IdentityKind::Token`] is among the identities.
-    pub tokens: Option<TokenRules>,
-    /// Whether cookies are marked `Secure` even on plain HTTP.
-    pub secure_cookies: bool,
+    /// Who may do what.
+    pub access: Access,
     /// How long a handler waits for the log or the store.
     pub handler_deadline: Duration,
     /// How long requests may take to end at the stop.
@@ -178,9 +162,9 @@ impl Reader<'_> {
         let secret = self.credential(crate::credentials::given_secret);
         self.check_cluster(&urls, secret.as_ref().is_some_and(Option::is_some));
         let origins = self.list("allowed-origins", "origins like https://example.org, without a path", origin);
-        let api_keys = self.credential(ApiKeys::read);
-        let identity = self.list("voter-identity", "jwt, declared or cookie, each once", identity_kind);
-        let tokens = self.credential(TokenRules::read);
+        let api_keys = self.credential(crate::credentials::api_keys);
+        let identity = self.list("voter-identity", "jwt, declared or cookie, each once", IdentitySource::parse);
+        let tokens = self.credential(crate::credentials::tokens);
         if let (Some(identity), Some(tokens)) = (&identity, &tokens) {
             self.check_identity(identity, tokens.is_some());
         }
@@ -191,7 +175,7 @@ impl Reader<'_> {
         let live = self.live();
         let log_format = self.value("log-format", "auto, json or text", LogFormat::parse);
         let mut warnings = self.settings.warnings().to_vec();
-        if identity.as_ref().is_some_and(|kinds| !kinds.contains(&IdentityKind::Token)) && matches!(tokens, Some(Some(_))) {
+        if identity.as_ref().is_some_and(|kinds| !kinds.contains(&IdentitySource::Token)) && matches!(tokens, Some(Some(_))) {
             warnings
                 .push("a key for tokens is given, but voter-identity does not have jwt: no token will be looked at".to_owned());
         }
@@ -202,10 +186,7 @@ impl Reader<'_> {
             urls,
             secret: secret?,
             origins: origins?,
-            api_keys: api_keys?,
-            identity: identity?,
-            tokens: tokens?,
-            secure_cookies: secure_cookies?,
+            access: Access { identities: identity?, tokens: tokens?, api_keys: api_keys?, secure_cookies: secure_cookies? },
             handler_deadline: handler_deadline?,
             drain: drain?,
             limits: limits?,
@@ -244,12 +225,12 @@ impl Reader<'_> {
         }
     }
 
-    fn check_identity(&mut self, identity: &[IdentityKind], has_tokens: bool) {
+    fn check_identity(&mut self, identity: &[IdentitySource], has_tokens: bool) {
         let unique = identity.iter().enumerate().all(|(index, kind)| !identity[..index].contains(kind));
         if identity.is_empty() || !unique {
             self.errors.push(self.settings.bad_value("voter-identity", "it must name each kind at most once, and one").into());
         }
-        if identity.contains(&IdentityKind::Token) && !has_tokens {
+        if identity.contains(&IdentitySource::Token) && !has_tokens {
             let reason = "voter-identity has jwt, and without a key no token can be checked";
             self.errors.push(self.settings.missing("jwt-secret-file", reason).into());
         }
@@ -347,15 +328,6 @@ fn origin(text: &str) -> Option<HeaderValue> {
         && !authority.ends_with(usual_port)
         && !authority.chars().any(|character| character.is_ascii_uppercase());
     if sound { HeaderValue::from_str(text).ok() } else { None }
-}
-
-fn identity_kind(text: &str) -> Option<IdentityKind> {
-    match text {
-        "jwt" => Some(IdentityKind::Token),
-        "declared" => Some(IdentityKind::Declared),
-        "cookie" => Some(IdentityKind::Cookie),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

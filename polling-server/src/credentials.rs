@@ -1,17 +1,20 @@
 //! Secrets and keys: given by settings, or kept in the data folder. None of them ever prints itself.
 
-use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use jsonwebtoken::{Algorithm, DecodingKey};
 use polling_core::secret::{SECRET_BYTES_MIN, Secret};
 use polling_core::settings::{SettingError, Settings};
 use thiserror::Error;
 
+use crate::api::access::{ApiKey, TokenAlgorithm, TokenVerifier};
+
 /// Characters of an API key, at least: nobody guesses one in the lifetime of a poll.
 const API_KEY_CHARACTERS_MIN: usize = 16;
+/// How far the clock of whoever makes tokens may be off: a minute, as is usual.
+const TOKEN_LEEWAY: Duration = Duration::from_secs(60);
 /// The name of the kept secret in the data folder.
 const KEPT_SECRET: &str = "secret";
 
@@ -176,118 +179,59 @@ fn make_secret(data_dir: &Path, path: &Path) -> io::Result<()> {
 }
 
 /// The keys of which one is needed to create polls; when there are none, everybody may.
-#[derive(Clone)]
-pub struct ApiKeys(Vec<String>);
-
-impl fmt::Debug for ApiKeys {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "ApiKeys({} redacted)", self.0.len())
+///
+/// # Errors
+///
+/// When the file cannot be read, when a key is too short, and when a source of keys has none.
+pub fn api_keys(settings: &Settings) -> Result<Vec<ApiKey>, CredentialError> {
+    let Some(bytes) = given(settings, "the API keys", Some("api-keys"), "api-keys-file")? else { return Ok(Vec::new()) };
+    let name = if settings.get("api-keys").is_some() { "api-keys" } else { "api-keys-file" };
+    let text = String::from_utf8(bytes).unwrap_or_default();
+    let keys: Vec<&str> = text.split([',', '\n']).map(str::trim).filter(|key| !key.is_empty()).collect();
+    if keys.is_empty() || keys.iter().any(|key| key.chars().count() < API_KEY_CHARACTERS_MIN) {
+        let expected = format!("it must have keys of at least {API_KEY_CHARACTERS_MIN} characters");
+        return Err(settings.bad_value(name, expected).into());
     }
+    Ok(keys.into_iter().filter_map(ApiKey::new).collect())
 }
 
-impl ApiKeys {
-    /// Reads the keys from the settings.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be read, when a key is too short, and when a source of keys has none.
-    pub fn read(settings: &Settings) -> Result<Self, CredentialError> {
-        let Some(bytes) = given(settings, "the API keys", Some("api-keys"), "api-keys-file")? else {
-            return Ok(Self(Vec::new()));
-        };
-        let name = if settings.get("api-keys").is_some() { "api-keys" } else { "api-keys-file" };
-        let text = String::from_utf8(bytes).unwrap_or_default();
-        let keys = text.split([',', '\n']).map(str::trim).filter(|key| !key.is_empty()).map(str::to_owned);
-        let keys: Vec<String> = keys.collect();
-        if keys.is_empty() || keys.iter().any(|key| key.chars().count() < API_KEY_CHARACTERS_MIN) {
-            let expected = format!("it must have keys of at least {API_KEY_CHARACTERS_MIN} characters");
-            return Err(settings.bad_value(name, expected).into());
+/// How bearer tokens are checked: one algorithm, as RFC 8725 asks for, and one key that fits it; `None` when there is no key.
+///
+/// # Errors
+///
+/// When a key cannot be read, is too short, or does not fit the algorithm.
+pub fn tokens(settings: &Settings) -> Result<Option<TokenVerifier>, CredentialError> {
+    let secret = given(settings, "the secret of tokens", Some("jwt-secret"), "jwt-secret-file")?;
+    let public_key = given(settings, "the public key of tokens", None, "jwt-public-key-file")?;
+    let algorithm = settings.parsed("jwt-algorithm", "HS256, RS256, ES256 or EdDSA", TokenAlgorithm::parse)?;
+    let (algorithm, key, source) = match (secret, public_key) {
+        (Some(_), Some(_)) => {
+            return Err(settings.bad_value("jwt-public-key-file", "a secret is given, too: only one can be").into());
         }
-        Ok(Self(keys))
-    }
-
-    /// The keys. Compare them in constant time.
-    #[must_use]
-    pub fn as_slice(&self) -> &[String] {
-        &self.0
-    }
-}
-
-/// How bearer tokens are checked: one algorithm, as RFC 8725 asks for, and one key that fits it.
-#[derive(Clone)]
-pub struct TokenRules {
-    /// The one algorithm that a token may have: `HS256`, `RS256`, `ES256` or `EdDSA`.
-    pub algorithm: Algorithm,
-    /// The shared secret, or the public key in PEM.
-    pub key: Vec<u8>,
-    /// The audience that a token must name.
-    pub audience: Option<String>,
-    /// The issuer that a token must name.
-    pub issuer: Option<String>,
-}
-
-impl fmt::Debug for TokenRules {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "TokenRules({:?}, key redacted)", self.algorithm)
-    }
-}
-
-impl TokenRules {
-    /// Reads the rules from the settings; `None` when there is no key.
-    ///
-    /// # Errors
-    ///
-    /// When a key cannot be read, is too short, or does not fit the algorithm.
-    pub fn read(settings: &Settings) -> Result<Option<Self>, CredentialError> {
-        let secret = given(settings, "the secret of tokens", Some("jwt-secret"), "jwt-secret-file")?;
-        let public_key = given(settings, "the public key of tokens", None, "jwt-public-key-file")?;
-        let algorithm = settings.parsed("jwt-algorithm", "HS256, RS256, ES256 or EdDSA", algorithm)?;
-        let (algorithm, key) = match (secret, public_key) {
-            (Some(_), Some(_)) => {
-                return Err(settings.bad_value("jwt-public-key-file", "a secret is given, too: only one can be").into());
+        (Some(secret), None) => {
+            if algorithm.is_some_and(|algorithm| algorithm != TokenAlgorithm::Hs256) {
+                return Err(settings.bad_value("jwt-algorithm", "with a secret it must be HS256").into());
             }
-            (Some(secret), None) => (check_secret(settings, &secret, algorithm)?, secret),
-            (None, Some(pem)) => (check_public_key(settings, &pem, algorithm)?, pem),
-            (None, None) => return Ok(None),
-        };
-        let text = |name| settings.get(name).map(str::to_owned);
-        Ok(Some(Self { algorithm, key, audience: text("jwt-audience"), issuer: text("jwt-issuer") }))
-    }
-}
-
-fn algorithm(name: &str) -> Option<Algorithm> {
-    match name {
-        "HS256" => Some(Algorithm::HS256),
-        "RS256" => Some(Algorithm::RS256),
-        "ES256" => Some(Algorithm::ES256),
-        "EdDSA" => Some(Algorithm::EdDSA),
-        _ => None,
-    }
-}
-
-fn check_secret(settings: &Settings, secret: &[u8], algorithm: Option<Algorithm>) -> Result<Algorithm, CredentialError> {
-    if algorithm.is_some_and(|algorithm| algorithm != Algorithm::HS256) {
-        return Err(settings.bad_value("jwt-algorithm", "with a secret it must be HS256").into());
-    }
-    if secret.len() < SECRET_BYTES_MIN {
-        let name = if settings.get("jwt-secret").is_some() { "jwt-secret" } else { "jwt-secret-file" };
-        return Err(settings.bad_value(name, format!("a secret must have at least {SECRET_BYTES_MIN} bytes")).into());
-    }
-    Ok(Algorithm::HS256)
-}
-
-fn check_public_key(settings: &Settings, pem: &[u8], algorithm: Option<Algorithm>) -> Result<Algorithm, CredentialError> {
-    let Some(algorithm) = algorithm else {
-        return Err(settings.missing("jwt-algorithm", "a public key alone does not say how tokens are signed").into());
+            let source = if settings.get("jwt-secret").is_some() { "jwt-secret" } else { "jwt-secret-file" };
+            (TokenAlgorithm::Hs256, secret, source)
+        }
+        (None, Some(pem)) => (public_key_algorithm(settings, algorithm)?, pem, "jwt-public-key-file"),
+        (None, None) => return Ok(None),
     };
-    let key = match algorithm {
-        Algorithm::RS256 => DecodingKey::from_rsa_pem(pem),
-        Algorithm::ES256 => DecodingKey::from_ec_pem(pem),
-        Algorithm::EdDSA => DecodingKey::from_ed_pem(pem),
-        _ => return Err(settings.bad_value("jwt-algorithm", "with a public key it must not be HS256").into()),
-    };
-    let expected = || format!("its file must have a public key for {algorithm:?} in PEM");
-    key.map(|_| algorithm).map_err(|_| settings.bad_value("jwt-public-key-file", expected()).into())
+    let verifier = TokenVerifier::new(algorithm, &key, settings.get("jwt-audience"), TOKEN_LEEWAY);
+    let verifier = verifier.map_err(|error| settings.bad_value(source, error.to_string()))?;
+    Ok(Some(match settings.get("jwt-issuer") {
+        Some(issuer) => verifier.from_issuer(issuer),
+        None => verifier,
+    }))
+}
+
+fn public_key_algorithm(settings: &Settings, algorithm: Option<TokenAlgorithm>) -> Result<TokenAlgorithm, CredentialError> {
+    match algorithm {
+        None => Err(settings.missing("jwt-algorithm", "a public key alone does not say how tokens are signed").into()),
+        Some(TokenAlgorithm::Hs256) => Err(settings.bad_value("jwt-algorithm", "with a public key it must not be HS256").into()),
+        Some(algorithm) => Ok(algorithm),
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 pub mod api;
 pub mod live;
+mod page;
+pub mod routes;
 pub mod service;
 
 pub mod command;

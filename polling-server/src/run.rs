@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use poem::Endpoint;
-use poem::http::StatusCode;
 use polling_core::bus::UpdateBus;
 use polling_core::clock::{Clock, SystemClock};
 use polling_core::ingest::{Health, Ingest};
@@ -27,15 +26,17 @@ use crate::config::Config;
 use crate::credentials::{CredentialError, kept_secret};
 use crate::exit::Exit;
 use crate::live::board::Board;
+use crate::live::endpoints::Live;
 use crate::live::follow::follow;
+use crate::live::handshake::{Doorkeeper, SocketLimits};
 use crate::live::hub::Hub;
+use crate::live::routes::with_sockets;
 use crate::live::through::ThroughHub;
 use crate::live::views::Views;
 use crate::readiness::Readiness;
 use crate::serve::{Drained, Limits, Transport, serve};
 use crate::service::Service;
 use crate::telemetry;
-use crate::transport::refusal::problem;
 use crate::transport::requests::Requests;
 
 /// Connections of the admin listener: some probes and scrapers, and no more, so that it can be left open within a cluster.
@@ -178,6 +179,8 @@ fn data_file(config: &Config) -> Option<PathBuf> {
 pub struct Wiring<'a> {
     /// What handlers work with.
     pub service: Arc<Service>,
+    /// What live sockets show.
+    pub hub: Arc<Hub>,
     /// The configuration.
     pub config: &'a Config,
     /// Is requested when live sockets and event streams are to say goodbye. HTTP requests have until [`Config::drain`].
@@ -200,10 +203,15 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
     run_opened(&config, opened, listeners, routes, shutdown).await
 }
 
-/// The routes of the API.
+/// The routes of the public listener.
 #[must_use]
-pub fn routes(_wiring: Wiring<'_>) -> impl Endpoint + 'static + use<> {
-    poem::endpoint::make_sync(|_| problem(StatusCode::NOT_FOUND, "there is nothing here"))
+pub fn routes(wiring: Wiring<'_>) -> impl Endpoint + use<> {
+    let Wiring { service, hub, config, shutdown, sockets } = wiring;
+    let limits = SocketLimits { total: config.live.sockets_max, per_address: config.live.sockets_per_address_max };
+    let origins = config.origins.iter().filter_map(|origin| origin.to_str().ok()).map(str::to_owned).collect();
+    let live = Arc::new(Live::new(hub, Doorkeeper::new(limits, origins), shutdown, sockets));
+    let with_service = Arc::clone(&service);
+    crate::routes::routes(&service, move |route| with_sockets(route, &with_service, live))
 }
 
 /// Like [`run`], with what was opened before and with other routes.
@@ -221,7 +229,7 @@ pub async fn run_opened<E: Endpoint + 'static>(
     let metrics = telemetry::start().map_err(RunError::Telemetry)?;
     let backends = opened.backends.clone();
     let memory_log = backends.memory_log.clone();
-    let (service, mut tasks, counting) = start_parts(config, opened);
+    let (service, hub, mut tasks, counting) = start_parts(config, opened);
     let readiness = Readiness::new(counting);
     let upkeep = tokio::spawn(telemetry::keep_up(metrics.clone()));
 
@@ -234,7 +242,8 @@ pub async fn run_opened<E: Endpoint + 'static>(
         tokio::spawn(serve(listener, endpoint, transport, admin_stop.clone(), ADMIN_DRAIN))
     });
     let (api_stop, sockets) = (Shutdown::new(), TaskTracker::new());
-    let endpoint = routes(Wiring { service: Arc::new(service), config, shutdown: api_stop.clone(), sockets: sockets.clone() });
+    let endpoint =
+        routes(Wiring { service: Arc::new(service), hub, config, shutdown: api_stop.clone(), sockets: sockets.clone() });
     let requests = Some(Arc::new(Requests::new()));
     let transport = Transport { limits: config.limits, origins: config.origins.clone(), requests };
     announce("API", &listeners.api);
@@ -273,12 +282,12 @@ pub async fn run_opened<E: Endpoint + 'static>(
 }
 
 /// Puts the parts together and starts those that run by themselves. With a log in this process, also tells how its counting goes.
-fn start_parts(config: &Config, opened: Opened) -> (Service, Tasks, Option<watch::Receiver<Health>>) {
+fn start_parts(config: &Config, opened: Opened) -> (Service, Arc<Hub>, Tasks, Option<watch::Receiver<Health>>) {
     let Opened { backends: Backends { sink, source, polls, tallies, bus, memory_log, .. }, secret } = opened;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let views = Arc::new(Views::new(Arc::clone(&polls), Arc::clone(&clock)));
     let board = Arc::new(Board::new(Arc::clone(&tallies), Arc::clone(&views), Arc::clone(&clock)));
-    let hub = Hub::new(Arc::clone(&views), board, Arc::clone(&tallies), Arc::clone(&clock), config.live.interval);
+    let hub = Hub::new(Arc::clone(&views), Arc::clone(&board), Arc::clone(&tallies), Arc::clone(&clock), config.live.interval);
     let news: Arc<dyn UpdateBus> = Arc::new(ThroughHub::new(Arc::clone(&hub), Arc::clone(&bus)));
     let mut tasks = Tasks::default();
     let counting = memory_log.map(|_| {
@@ -287,19 +296,21 @@ fn start_parts(config: &Config, opened: Opened) -> (Service, Tasks, Option<watch
         tasks.counting.spawn(ingest.run(tasks.counting_stop.clone()));
         health
     });
-    let scheduler = Scheduler::new(Arc::clone(&polls), news, Arc::clone(&clock));
+    let scheduler = Scheduler::new(Arc::clone(&polls), Arc::clone(&news), Arc::clone(&clock));
     let scheduler_handle = scheduler.handle();
     tasks.others.spawn(scheduler.run(tasks.others_stop.clone()));
     tasks.others.spawn(Arc::clone(&hub).run(tasks.others_stop.clone()));
     // What is published on a bus of this process went through the hub already.
     if !config.urls.bus.starts_with("memory:") {
-        let losing = Arc::clone(&hub);
-        let absorb = move |updates: &[_]| hub.absorb(updates);
+        let (absorbing, losing) = (Arc::clone(&hub), Arc::clone(&hub));
+        let absorb = move |updates: &[_]| absorbing.absorb(updates);
         let lost = move || losing.forget_all();
         tasks.others.spawn(follow(bus, absorb, lost, tasks.others_stop.clone()));
     }
-    let service = Service { sink, polls, tallies, views, secret, clock, scheduler: scheduler_handle };
-    (service, tasks, counting)
+    let limits = crate::service::Limits { deadline: config.handler_deadline };
+    let (scheduler, access) = (scheduler_handle, config.access.clone());
+    let service = Service { sink, polls, tallies, bus: news, views, board, secret, clock, scheduler, access, limits };
+    (service, hub, tasks, counting)
 }
 
 fn announce(what: &str, listener: &TcpListener) {

@@ -7,7 +7,6 @@ use std::fmt;
 use poem::error::ResponseError;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{IntoResponse, Response};
-use poem_openapi::Object;
 use polling_core::store::StoreError;
 use serde::Serialize;
 
@@ -21,32 +20,29 @@ pub const RETRY_AFTER_SECONDS: u32 = 1;
 pub const PROBLEM_MEDIA_TYPE: &str = "application/problem+json";
 
 /// One thing that is wrong with a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Object)]
-#[oai(read_only_all)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FieldError {
     /// Where in the body, as a JSON pointer (RFC 6901).
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[oai(skip_serializing_if_is_none)]
     pub pointer: Option<String>,
     /// Which query parameter.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[oai(skip_serializing_if_is_none)]
     pub parameter: Option<&'static str>,
     /// What is wrong, completing "the value …".
-    pub detail: String,
+    pub detail: Cow<'static, str>,
 }
 
 impl FieldError {
     /// Something wrong in the body.
     #[must_use]
     pub fn at(pointer: impl Into<String>, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { pointer: Some(pointer.into()), parameter: None, detail: detail.into().into_owned() }
+        Self { pointer: Some(pointer.into()), parameter: None, detail: detail.into() }
     }
 
     /// Something wrong with a query parameter.
     #[must_use]
     pub fn of_parameter(parameter: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { pointer: None, parameter: Some(parameter), detail: detail.into().into_owned() }
+        Self { pointer: None, parameter: Some(parameter), detail: detail.into() }
     }
 }
 
@@ -62,7 +58,7 @@ pub struct Problem {
 
 /// The members of a problem document.
 #[derive(Debug, Serialize)]
-pub(super) struct ProblemBody<'a> {
+pub(crate) struct ProblemBody<'a> {
     #[serde(rename = "type")]
     problem_type: String,
     title: &'static str,
@@ -138,7 +134,7 @@ impl Problem {
     }
 
     /// The document.
-    pub(super) fn body(&self) -> ProblemBody<'_> {
+    pub(crate) fn body(&self) -> ProblemBody<'_> {
         let facts = self.kind.facts();
         ProblemBody {
             problem_type: format!("/problems/{}", facts.name),

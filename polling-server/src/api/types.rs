@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 /// A poll with its results.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Object)]
-#[oai(read_only_all)]
+#[oai(rename = "Poll", read_only_all)]
 pub struct PollBody {
     /// The identifier, a UUID of version 7.
     pub id: Uuid,
@@ -34,7 +34,7 @@ pub struct PollBody {
 
 /// The results of a poll at a version.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Object)]
-#[oai(read_only_all)]
+#[oai(rename = "Results", read_only_all)]
 pub struct ResultsBody {
     /// Changes only when the history of the store may have gone back.
     pub epoch: u64,
@@ -48,7 +48,7 @@ pub struct ResultsBody {
 
 /// An option; without `votes` and `share` where the results are hidden from this viewer.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Object)]
-#[oai(read_only_all)]
+#[oai(rename = "PollOption", read_only_all)]
 pub struct OptionBody {
     /// The number of the option, from 1.
     pub id: u8,
@@ -100,7 +100,7 @@ impl PollBody {
 
 /// The options with the most votes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Object)]
-#[oai(read_only_all)]
+#[oai(rename = "Leaderboard", read_only_all)]
 pub struct LeaderboardBody {
     /// Grows with every change of what can be seen here. Not comparable between servers.
     pub version: u64,

@@ -38,13 +38,22 @@ impl Live {
         self.doorkeeper.inside()
     }
 
+    /// Refuses pages of other sites, as each of the calls below does.
+    ///
+    /// # Errors
+    ///
+    /// `forbidden`.
+    pub fn check_origin(&self, request: &Request) -> Result<(), Problem> {
+        self.doorkeeper.check_origin(request.headers())
+    }
+
     /// `GET /polls/{id}/live`. `insider` says whether the viewer may see hidden results.
     ///
     /// # Errors
     ///
     /// `forbidden`, `poll-not-found`, `validation`, `rate-limited`, `unavailable`, all before the upgrade.
     pub async fn poll(&self, request: &Request, poll: PollId, insider: bool) -> Result<Response, Problem> {
-        self.doorkeeper.check_origin(request.headers())?;
+        self.check_origin(request)?;
         let after = after(request)?;
         let watched = self.hub.watch_poll(poll).await.map_err(|error| Problem::of_failed_read(&error))?;
         let watched = watched.ok_or_else(|| Problem::new(ProblemKind::PollNotFound))?;
@@ -62,7 +71,7 @@ impl Live {
     ///
     /// `forbidden`, `rate-limited`, `unavailable`, all before the upgrade.
     pub fn leaderboard(&self, request: &Request) -> Result<Response, Problem> {
-        self.doorkeeper.check_origin(request.headers())?;
+        self.check_origin(request)?;
         let place = self.enter(request)?;
         let (hub, shutdown) = (Arc::clone(&self.hub), self.shutdown.clone());
         Ok(upgrade(request, move |socket| async move {
@@ -77,7 +86,7 @@ impl Live {
     ///
     /// `forbidden`, `rate-limited`, `unavailable`, all before the upgrade.
     pub fn multiplexed(&self, request: &Request) -> Result<Response, Problem> {
-        self.doorkeeper.check_origin(request.headers())?;
+        self.check_origin(request)?;
         let place = self.enter(request)?;
         let (hub, shutdown) = (Arc::clone(&self.hub), self.shutdown.clone());
         Ok(upgrade(request, move |socket| async move {

@@ -7,6 +7,7 @@ pub mod frame;
 pub mod handshake;
 pub mod hub;
 pub mod message;
+pub mod routes;
 pub mod session;
 pub mod through;
 pub mod views;

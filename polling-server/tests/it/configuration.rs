@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
+use polling_server::api::access::IdentitySource;
 use polling_server::command::{Action, Declined, Invocation, parse};
-use polling_server::config::{Config, IdentityKind, SETTINGS};
+use polling_server::config::{Config, SETTINGS};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -40,9 +41,9 @@ fn the_defaults_need_nothing() {
     let config = sound(&[], &[]);
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.admin_listen.expect("on").to_string(), "127.0.0.1:8081");
-    assert_eq!(config.identity, [IdentityKind::Declared, IdentityKind::Cookie]);
-    assert!(config.secret.is_none() && config.tokens.is_none() && config.origins.is_empty());
-    assert!(config.api_keys.as_slice().is_empty());
+    assert_eq!(config.access.identities, [IdentitySource::Declared, IdentitySource::Cookie]);
+    assert!(config.secret.is_none() && config.access.tokens.is_none() && config.origins.is_empty());
+    assert!(config.access.api_keys.is_empty());
 }
 
 #[test]
@@ -127,7 +128,7 @@ fn tokens_have_one_algorithm_and_a_key_that_fits_it() {
     assert!(mistakes(&["--voter-identity", "jwt"], &[])[0].contains("--jwt-secret-file"));
     let with_secret = [("POLLING_JWT_SECRET", SECRET)];
     let config = sound(&["--voter-identity", "jwt,cookie", "--jwt-audience", "polls"], &with_secret);
-    assert_eq!(config.tokens.expect("given").audience.as_deref(), Some("polls"));
+    assert!(config.access.tokens.is_some());
     assert!(mistakes(&["--jwt-algorithm", "RS256"], &with_secret)[0].contains("must be HS256"));
     assert!(mistakes(&["--jwt-algorithm", "none"], &with_secret)[0].contains("HS256, RS256, ES256 or EdDSA"));
     let folder = tempfile::tempdir().expect("a folder");
@@ -135,7 +136,7 @@ fn tokens_have_one_algorithm_and_a_key_that_fits_it() {
     let public_key = ["--jwt-public-key-file", path.as_str()];
     assert!(mistakes(&public_key, &[])[0].contains("--jwt-algorithm (or POLLING_JWT_ALGORITHM) is needed"));
     let unfit = mistakes(&[&public_key[..], &["--jwt-algorithm", "ES256"]].concat(), &[]);
-    assert!(unfit[0].contains("a public key for ES256 in PEM"), "{unfit:?}");
+    assert!(unfit[0].contains("a public key in PEM for this algorithm"), "{unfit:?}");
     assert_eq!(sound(&[], &with_secret).warnings.len(), 1, "a key that nothing uses");
 }
 
@@ -143,7 +144,8 @@ fn tokens_have_one_algorithm_and_a_key_that_fits_it() {
 fn api_keys_come_from_a_list_or_a_file_and_are_not_guessable() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = file(folder.path(), "0123456789abcdef\nfedcba9876543210\n");
-    assert_eq!(sound(&["--api-keys-file", &path], &[]).api_keys.as_slice(), ["0123456789abcdef", "fedcba9876543210"]);
+    let access = sound(&["--api-keys-file", &path], &[]).access;
+    assert!(access.admits("0123456789abcdef") && access.admits("fedcba9876543210") && !access.admits("0123456789abcdeF"));
     assert!(mistakes(&[], &[("POLLING_API_KEYS", "0123456789abcdef,short")])[0].contains("at least 16 characters"));
     let empty = file(folder.path(), "\n");
     assert_eq!(mistakes(&["--api-keys-file", &empty], &[]).len(), 1, "nobody is let in by accident");

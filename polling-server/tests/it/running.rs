@@ -154,8 +154,9 @@ async fn requests_are_counted_by_route_and_shown() {
 fn hub() -> Arc<Hub> {
     let (store, clock) = (Arc::new(MemoryStore::default()), Arc::new(SystemClock));
     let views = Arc::new(Views::new(Arc::clone(&store) as Arc<dyn PollStore>, Arc::clone(&clock) as Arc<dyn Clock>));
-    let board = Board::new(Arc::clone(&store) as Arc<dyn TallyStore>, Arc::clone(&views), Arc::clone(&clock) as Arc<dyn Clock>);
-    Hub::new(views, Arc::new(board), store, clock, Duration::from_millis(50))
+    let board =
+        Arc::new(Board::new(Arc::clone(&store) as Arc<dyn TallyStore>, Arc::clone(&views), Arc::clone(&clock) as Arc<dyn Clock>));
+    Hub::new(views, board, store, clock, Duration::from_millis(50))
 }
 
 #[tokio::test]

@@ -1,0 +1,121 @@
+//! The outermost endpoint: what holds for every request and every answer.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use poem::error::{MethodNotAllowedError, ParsePathError, WebSocketError};
+use poem::http::{HeaderValue, Method, StatusCode, header};
+use poem::{Endpoint, IntoResponse, Request, Response};
+use polling_core::model::PollId;
+use serde_json::json;
+
+use super::operations::MethodTable;
+use super::problem::{PROBLEM_MEDIA_TYPE, Problem};
+use super::problem_kind::ProblemKind;
+use super::vote_desk::VoteDesk;
+use super::votes::cast_directly;
+
+/// Answers every error of every layer by a problem document, HEAD wherever GET works, and panics by 500; and takes the votes past
+/// the router.
+pub(crate) struct Edge<E> {
+    inner: E,
+    desk: Arc<VoteDesk>,
+    methods: MethodTable,
+}
+
+impl<E: Endpoint<Output = Response>> Edge<E> {
+    /// The edge around `inner`, whose paths take these methods.
+    pub(crate) const fn new(inner: E, desk: Arc<VoteDesk>, methods: MethodTable) -> Self {
+        Self { inner, desk, methods }
+    }
+
+    async fn answer(&self, request: Request) -> Response {
+        if *request.method() == Method::POST
+            && let Some(poll) = poll_of_vote_path(request.uri().path())
+        {
+            return cast_directly(&self.desk, request, poll).await.unwrap_or_else(Problem::into_response);
+        }
+        let path = request.uri().path().to_owned();
+        match self.inner.call(request).await {
+            Ok(response) => response,
+            Err(error) => self.describe(error, &path),
+        }
+    }
+
+    /// GET without its body; the length stays.
+    async fn answer_head(&self, mut request: Request) -> Response {
+        request.set_method(Method::GET);
+        let mut response = self.answer(request).await;
+        let body: http_body_util::combinators::BoxBody<bytes::Bytes, std::io::Error> = response.take_body().into();
+        if let Some(length) = hyper::body::Body::size_hint(&body).exact() {
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        response
+    }
+
+    fn describe(&self, error: poem::Error, path: &str) -> Response {
+        if error.is_from_response() || error.is::<Problem>() {
+            return error.into_response();
+        }
+        if error.is::<MethodNotAllowedError>() {
+            return Problem::method_not_allowed(self.methods.allow(path).to_owned()).into_response();
+        }
+        // A path that cannot be decoded names nothing.
+        if error.is::<ParsePathError>() || error.is::<poem_openapi::error::ParsePathError>() {
+            return Problem::new(ProblemKind::NotFound).into_response();
+        }
+        if error.is::<WebSocketError>() {
+            let mut response = plain_problem(StatusCode::UPGRADE_REQUIRED);
+            response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            return response;
+        }
+        match error.status() {
+            StatusCode::NOT_FOUND => Problem::new(ProblemKind::NotFound).into_response(),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Problem::new(ProblemKind::UnsupportedMediaType).into_response(),
+            StatusCode::PAYLOAD_TOO_LARGE => Problem::new(ProblemKind::TooLarge).into_response(),
+            status if status.is_server_error() => {
+                tracing::error!(%error, "a handler failed");
+                Problem::new(ProblemKind::Internal).into_response()
+            }
+            status => plain_problem(status),
+        }
+    }
+}
+
+impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        let is_head = *request.method() == Method::HEAD;
+        let answered = async { if is_head { self.answer_head(request).await } else { self.answer(request).await } };
+        let mut response = match AssertUnwindSafe(answered).catch_unwind().await {
+            Ok(response) => response,
+            Err(panic) => {
+                tracing::error!(panic = panic_text(&*panic), "a handler panicked");
+                Problem::new(ProblemKind::Internal).into_response()
+            }
+        };
+        response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        Ok(response)
+    }
+}
+
+/// The poll in a path of the form `/polls/{id}/vote`; `None` for other paths, and for those with escapes, which the router reads.
+fn poll_of_vote_path(path: &str) -> Option<Option<PollId>> {
+    let id = path.strip_prefix("/polls/")?.strip_suffix("/vote")?;
+    (!id.is_empty() && !id.contains(['/', '%'])).then(|| PollId::parse(id))
+}
+
+/// A problem of no kind of ours: RFC 9457 gives it the type `about:blank` and the title of its status.
+fn plain_problem(status: StatusCode) -> Response {
+    let title = status.canonical_reason().unwrap_or_default();
+    let body = json!({ "type": "about:blank", "title": title, "status": status.as_u16() });
+    Response::builder().status(status).content_type(PROBLEM_MEDIA_TYPE).body(body.to_string())
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}

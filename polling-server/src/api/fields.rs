@@ -1,0 +1,133 @@
+//! Reads a JSON object field by field and notes everything that is wrong with it.
+//!
+//! This is the slow way, taken only to explain a body that the fast way could not read.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use polling_core::clock::Timestamp;
+use serde_json::{Map, Value};
+
+use super::problem::{FIELD_ERRORS_MAX, FieldError, Problem};
+use super::problem_kind::ProblemKind;
+
+/// What to say of a time that cannot be read.
+const NOT_A_TIME: &str = "must be a time as in RFC 3339, such as 2030-01-31T12:00:00Z, from 1970 to 9999";
+
+/// Reads any JSON; a problem for what is none.
+pub(crate) fn any_json(bytes: &Bytes) -> Result<Value, Problem> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| Problem::with_detail(ProblemKind::InvalidJson, "The body is not encoded in UTF-8."))?;
+    serde_json::from_str(text).map_err(|error| Problem::with_detail(ProblemKind::InvalidJson, error.to_string()))
+}
+
+/// What is wrong with a body, in the order in which it was found.
+#[derive(Debug, Default)]
+pub(crate) struct FieldErrors(Vec<FieldError>);
+
+impl FieldErrors {
+    /// Notes an error.
+    pub(crate) fn push(&mut self, pointer: impl Into<String>, detail: impl Into<Cow<'static, str>>) {
+        if self.0.len() < FIELD_ERRORS_MAX {
+            self.0.push(FieldError::at(pointer, detail));
+        }
+    }
+
+    /// Whether an error at this pointer, or within what it names, is noted.
+    pub(crate) fn covers(&self, pointer: &str) -> bool {
+        self.0.iter().filter_map(|error| error.pointer.as_deref()).any(|noted| {
+            let rest = noted.strip_prefix(pointer).or_else(|| pointer.strip_prefix(noted));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    }
+
+    /// Whether nothing is wrong.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The problem. When nothing was found in a body that the fast way could not read, a field came twice: that is the one
+    /// thing that the slow way cannot see.
+    pub(crate) fn into_problem(mut self) -> Problem {
+        if self.is_empty() {
+            self.push("", "must not name a field twice");
+        }
+        Problem::validation(self.0)
+    }
+}
+
+/// An object whose fields are read one by one.
+pub(crate) struct Fields<'a> {
+    object: &'a Map<String, Value>,
+    pointer: String,
+    known: Vec<&'static str>,
+}
+
+impl<'a> Fields<'a> {
+    /// The object at `pointer`; notes an error and answers `None` for anything else.
+    pub(crate) fn new(value: &'a Value, pointer: &str, errors: &mut FieldErrors) -> Option<Self> {
+        let Value::Object(object) = value else {
+            errors.push(pointer, "must be an object");
+            return None;
+        };
+        Some(Self { object, pointer: pointer.to_owned(), known: Vec::new() })
+    }
+
+    /// The pointer to a field.
+    pub(crate) fn pointer(&self, name: &str) -> String {
+        format!("{}/{}", self.pointer, name.replace('~', "~0").replace('/', "~1"))
+    }
+
+    /// A field that must be there.
+    pub(crate) fn required(&mut self, name: &'static str, errors: &mut FieldErrors) -> Option<&'a Value> {
+        self.known.push(name);
+        let value = self.object.get(name);
+        if value.is_none() {
+            errors.push(self.pointer(name), "is required");
+        }
+        value
+    }
+
+    /// A field that may be absent or null.
+    pub(crate) fn optional(&mut self, name: &'static str) -> Option<&'a Value> {
+        self.known.push(name);
+        self.object.get(name).filter(|value| !value.is_null())
+    }
+
+    /// A text that may be absent or null.
+    pub(crate) fn optional_text(&mut self, name: &'static str, errors: &mut FieldErrors) -> Option<&'a str> {
+        let value = self.optional(name)?;
+        let text = value.as_str();
+        if text.is_none() {
+            errors.push(self.pointer(name), "must be a string");
+        }
+        text
+    }
+
+    /// A boolean that may be absent or null.
+    pub(crate) fn optional_boolean(&mut self, name: &'static str, errors: &mut FieldErrors) -> Option<bool> {
+        let value = self.optional(name)?;
+        let boolean = value.as_bool();
+        if boolean.is_none() {
+            errors.push(self.pointer(name), "must be true or false");
+        }
+        boolean
+    }
+
+    /// A time that may be absent or null.
+    pub(crate) fn optional_time(&mut self, name: &'static str, errors: &mut FieldErrors) -> Option<Timestamp> {
+        let text = self.optional_text(name, errors)?;
+        let time = Timestamp::parse(text);
+        if time.is_none() {
+            errors.push(self.pointer(name), NOT_A_TIME);
+        }
+        time
+    }
+
+    /// Notes every field that was not asked for.
+    pub(crate) fn refuse_others(&self, errors: &mut FieldErrors) {
+        for name in self.object.keys().filter(|name| !self.known.contains(&name.as_str())) {
+            errors.push(self.pointer(name), "is not a known field");
+        }
+    }
+}

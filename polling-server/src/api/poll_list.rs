@@ -1,0 +1,148 @@
+//! The list of polls, page by page.
+
+use std::sync::Arc;
+
+use poem::Response;
+use poem::http::StatusCode;
+use poem_openapi::Object;
+use polling_core::clock::Timestamp;
+use polling_core::model::PollId;
+use polling_core::store::{CreationOrder, PollFilter, PollSnapshot};
+use serde::Serialize;
+
+use super::answer::json_response;
+use super::cursor::{Cursor, ListQuery, Place};
+use super::parameter::{QueryErrors, Sort};
+use super::problem::Problem;
+use super::problem_kind::ProblemKind;
+use super::rankings::{RANKED_POLLS_MAX, Rankings};
+use super::store_calls;
+use super::types::PollBody;
+use crate::service::Service;
+
+/// A page of polls.
+#[derive(Debug, Serialize, Object)]
+#[oai(rename = "PollPage", read_only_all)]
+pub(crate) struct PollPage {
+    /// The polls, with the results that everybody may see.
+    pub(crate) polls: Vec<PollBody>,
+    /// Pass it as `cursor`, with the same filters, to get the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    pub(crate) next_cursor: Option<String>,
+}
+
+/// Which page.
+#[derive(Debug)]
+pub(crate) struct PageRequest {
+    /// Of which list.
+    pub(crate) query: ListQuery,
+    /// How many polls, at most.
+    pub(crate) limit: usize,
+    /// What the page before said; `None`: the first page.
+    pub(crate) cursor: Option<String>,
+}
+
+/// The page that was asked for.
+pub(crate) async fn list(service: &Service, rankings: &Rankings, request: PageRequest) -> Result<Response, Problem> {
+    let now = service.clock.now();
+    let cursor =
+        match &request.cursor {
+            None => None,
+            Some(text) => Some(Cursor::open(text, &request.query).ok_or_else(|| {
+                refused_cursor("must be the next_cursor of a page that was read with the same state, q and sort")
+            })?),
+        };
+    let listed_at = cursor.map_or(now, |cursor| cursor.listed_at);
+    let (snapshots, next) = match request.query.sort {
+        Sort::Votes => ranked_page(service, rankings, &request, cursor, listed_at).await?,
+        Sort::Newest => created_page(service, &request, CreationOrder::NewestFirst, cursor, listed_at).await?,
+        Sort::Oldest => created_page(service, &request, CreationOrder::OldestFirst, cursor, listed_at).await?,
+    };
+    let polls = snapshots.iter().map(|snapshot| PollBody::new(snapshot, now, snapshot.poll.results_are_public(now)));
+    let next_cursor = next.map(|place| Cursor { listed_at, place }.seal(&request.query));
+    json_response(StatusCode::OK, &PollPage { polls: polls.collect(), next_cursor })
+}
+
+fn filter(query: &ListQuery) -> PollFilter {
+    PollFilter { state: query.state, text: query.text.clone() }
+}
+
+fn refused_cursor(detail: &'static str) -> Problem {
+    let mut errors = QueryErrors::default();
+    errors.refuse("cursor", detail);
+    errors.check().err().unwrap_or_else(|| Problem::new(ProblemKind::Validation))
+}
+
+/// A page in the order of creation, which never changes, so the last poll of a page says where the next one begins.
+async fn created_page(
+    service: &Service,
+    request: &PageRequest,
+    order: CreationOrder,
+    cursor: Option<Cursor>,
+    listed_at: Timestamp,
+) -> Result<(Vec<PollSnapshot>, Option<Place>), Problem> {
+    let after = cursor.and_then(|cursor| match cursor.place {
+        Place::After(poll) => Some(poll),
+        Place::Rank { .. } => None,
+    });
+    let (polls, filter, limit) = (Arc::clone(&service.polls), filter(&request.query), request.limit);
+    // One more than asked for tells whether there is a next page.
+    let call = async move { polls.list(&filter, order, after, limit + 1, listed_at).await };
+    let mut snapshots = store_calls::read(service, call).await?;
+    let has_more = snapshots.len() > limit;
+    snapshots.truncate(limit);
+    let last = snapshots.last().filter(|_| has_more).map(|snapshot| Place::After(snapshot.poll.id));
+    Ok((snapshots, last))
+}
+
+/// A page in the order of votes as it was when the first page was read.
+async fn ranked_page(
+    service: &Service,
+    rankings: &Rankings,
+    request: &PageRequest,
+    cursor: Option<Cursor>,
+    listed_at: Timestamp,
+) -> Result<(Vec<PollSnapshot>, Option<Place>), Problem> {
+    let (kept, ranking, start) = match cursor.map(|cursor| cursor.place) {
+        Some(Place::Rank { ranking: name, shown }) => {
+            let expired = "has expired: begin again without a cursor";
+            let ranking = rankings.find(name).ok_or_else(|| refused_cursor(expired))?;
+            (Some(name), ranking, shown as usize)
+        }
+        _ => {
+            let (polls, filter) = (Arc::clone(&service.polls), filter(&request.query));
+            let call = async move { polls.rank(&filter, RANKED_POLLS_MAX, listed_at).await };
+            (None, store_calls::read(service, call).await?.into(), 0)
+        }
+    };
+    let (snapshots, shown) = read_ranked(service, &ranking, start, request.limit).await?;
+    if shown >= ranking.len() {
+        return Ok((snapshots, None));
+    }
+    let name = kept.unwrap_or_else(|| rankings.keep(ranking));
+    Ok((snapshots, Some(Place::Rank { ranking: name, shown: u32::try_from(shown).unwrap_or(u32::MAX) })))
+}
+
+/// Reads polls of a ranking until there are `limit`; passes over those that were archived since. Answers how far it came.
+async fn read_ranked(
+    service: &Service,
+    ranking: &[PollId],
+    start: usize,
+    limit: usize,
+) -> Result<(Vec<PollSnapshot>, usize), Problem> {
+    let mut snapshots = Vec::with_capacity(limit);
+    let mut shown = start;
+    for &poll in ranking.get(start..).unwrap_or_default() {
+        if snapshots.len() == limit {
+            break;
+        }
+        match store_calls::existing_poll(service, Some(poll)).await {
+            Ok(view) => snapshots.push(view.snapshot().clone()),
+            Err(problem) if problem.kind() == ProblemKind::PollNotFound => {}
+            Err(problem) => return Err(problem),
+        }
+        shown += 1;
+    }
+    Ok((snapshots, shown))
+}

@@ -1,0 +1,212 @@
+//! Where votes are taken: checked, recorded, and answered by what became of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use polling_core::model::{Outcome, Poll, PollState, Receipt, Vote, VoteId, VoteKind, VoterKey};
+use polling_core::sink::{Recorded, SinkError};
+use tokio::time::{Instant, timeout, timeout_at};
+use uuid::Uuid;
+
+use super::problem::Problem;
+use super::problem_kind::ProblemKind;
+use super::recent_voters::RecentVoters;
+use super::store_calls::{self, undisturbed};
+use crate::service::Service;
+
+/// How long a vote waits to hear whether its voter is known to have voted: a courtesy is not worth more.
+const COURTESY_WAIT: Duration = Duration::from_millis(500);
+/// How often a client that waits for an outcome has the store asked, should the news of progress be lost.
+const OUTCOME_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A vote or a retraction that keeps the rules of its poll.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Submission {
+    /// Who votes.
+    pub(crate) voter: VoterKey,
+    /// The name that the client gave it; `None`: it gave none.
+    pub(crate) vote_id: Option<VoteId>,
+    /// What it asks for.
+    pub(crate) kind: VoteKind,
+}
+
+/// A vote that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Accepted {
+    /// The token to ask later what became of it.
+    pub(crate) receipt: String,
+    /// Whether it is known to be counted.
+    pub(crate) is_counted: bool,
+    /// Its name.
+    pub(crate) vote_id: VoteId,
+}
+
+impl Accepted {
+    /// The word for the state in answers.
+    pub(crate) const fn status(&self) -> &'static str {
+        if self.is_counted { "counted" } else { "pending" }
+    }
+}
+
+/// Takes votes.
+pub(crate) struct VoteDesk {
+    service: Arc<Service>,
+    recent: RecentVoters,
+}
+
+impl VoteDesk {
+    /// A desk that has seen nobody yet.
+    pub(crate) fn new(service: Arc<Service>) -> Self {
+        Self { service, recent: RecentVoters::new() }
+    }
+
+    /// The parts of the system.
+    pub(crate) fn service(&self) -> &Service {
+        &self.service
+    }
+
+    /// Takes a vote; waits for its outcome up to `wait`. Dropping the future leaves the vote recorded or not, as a lost answer does.
+    pub(crate) async fn submit(&self, poll: &Poll, submission: Submission, wait: Option<Duration>) -> Result<Accepted, Problem> {
+        let Submission { voter, vote_id, kind } = submission;
+        let accepted_at = self.service.clock.now();
+        let id = vote_id.unwrap_or_else(|| VoteId(Uuid::new_v4()));
+        let vote = Vote { poll: poll.id, voter, id, accepted_at, kind };
+        match poll.state(accepted_at) {
+            PollState::Open => {}
+            PollState::Scheduled => return Err(Problem::new(ProblemKind::PollNotOpen)),
+            PollState::Closed if vote_id.is_none() => return Err(Problem::new(ProblemKind::PollClosed)),
+            PollState::Closed => return self.repeated_after_close(poll, &vote).await,
+        }
+        if self.recent.saw(voter)
+            && let Some(answer) = self.answer_to_known_voter(poll, &vote).await
+        {
+            return answer;
+        }
+        let recorded = self.record(vote).await?;
+        self.recent.note(voter);
+        let receipt = Receipt::of(&vote, recorded.position);
+        let outcome = match (recorded.outcome, wait) {
+            (None, Some(wait)) => self.await_outcome(receipt, wait).await,
+            (outcome, _) => outcome,
+        };
+        self.answer(&vote, &receipt, outcome, vote_id.is_some()).await
+    }
+
+    async fn record(&self, vote: Vote) -> Result<Recorded, Problem> {
+        match timeout(self.service.limits.deadline, self.service.sink.record(vote)).await {
+            Ok(Ok(recorded)) => Ok(recorded),
+            Ok(Err(error)) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "a vote was not acknowledged");
+                Err(Problem::new(match error {
+                    SinkError::NotRecorded { .. } => ProblemKind::NotRecorded,
+                    SinkError::Unknown { .. } => ProblemKind::OutcomeUnknown,
+                }))
+            }
+            Err(_) => Err(Problem::new(ProblemKind::OutcomeUnknown)),
+        }
+    }
+
+    /// What the store knows already of a voter who was seen before; `None` when the vote must be recorded to find out.
+    async fn answer_to_known_voter(&self, poll: &Poll, vote: &Vote) -> Option<Result<Accepted, Problem>> {
+        let (tallies, poll_id, voter) = (Arc::clone(&self.service.tallies), vote.poll, vote.voter);
+        let call = Box::pin(async move { tallies.standing(poll_id, voter).await });
+        // A store that cannot be read is no reason to refuse a vote that the log can take.
+        let standing = undisturbed(COURTESY_WAIT, call).await?.ok()??;
+        if standing.id == vote.id {
+            return Some(if standing.choices == vote.kind.choices() {
+                Ok(self.accepted(vote, &Receipt::of(vote, None), true))
+            } else {
+                Err(vote_id_used())
+            });
+        }
+        (!poll.allow_change).then(|| Err(Problem::new(ProblemKind::AlreadyVoted)))
+    }
+
+    /// A client may send a vote again after the close; it is answered by the outcome of its first arrival, if there was one.
+    async fn repeated_after_close(&self, poll: &Poll, vote: &Vote) -> Result<Accepted, Problem> {
+        let receipt = Receipt::of(vote, None);
+        let standing = store_calls::standing(&self.service, vote.poll, vote.voter).await?;
+        if standing.is_some_and(|standing| standing.id == vote.id && standing.choices != vote.kind.choices()) {
+            return Err(vote_id_used());
+        }
+        match store_calls::outcome(&self.service, receipt).await? {
+            Some(Outcome::Counted | Outcome::Superseded) => Ok(self.accepted(vote, &receipt, true)),
+            Some(Outcome::Invalid) => Err(self.invalid(vote).await),
+            // Whatever else it says it derives from the time of this arrival, which is not the first.
+            _ if standing.is_some() && !poll.allow_change => Err(Problem::new(ProblemKind::AlreadyVoted)),
+            _ => Err(Problem::new(ProblemKind::PollClosed)),
+        }
+    }
+
+    async fn answer(
+        &self,
+        vote: &Vote,
+        receipt: &Receipt,
+        outcome: Option<Outcome>,
+        is_named_by_client: bool,
+    ) -> Result<Accepted, Problem> {
+        match outcome {
+            None => Ok(self.accepted(vote, receipt, false)),
+            Some(Outcome::Superseded) => Ok(self.accepted(vote, receipt, true)),
+            Some(Outcome::Counted) => {
+                // Counted may be the outcome of an earlier vote of this name, and that may have chosen differently.
+                if is_named_by_client
+                    && let Ok(Some(standing)) = store_calls::standing(&self.service, vote.poll, vote.voter).await
+                    && standing.id == vote.id
+                    && standing.choices != vote.kind.choices()
+                {
+                    return Err(vote_id_used());
+                }
+                Ok(self.accepted(vote, receipt, true))
+            }
+            Some(Outcome::Duplicate) => Err(Problem::new(ProblemKind::AlreadyVoted)),
+            Some(Outcome::Late) => Err(Problem::new(ProblemKind::PollClosed)),
+            Some(Outcome::Invalid) => Err(self.invalid(vote).await),
+        }
+    }
+
+    /// Why the store could not take a vote that the desk let pass.
+    async fn invalid(&self, vote: &Vote) -> Problem {
+        let (polls, poll) = (Arc::clone(&self.service.polls), vote.poll);
+        match store_calls::read(&self.service, async move { polls.read(poll).await }).await {
+            Ok(None) => Problem::new(ProblemKind::PollNotFound),
+            _ if vote.kind == VoteKind::Retract => Problem::new(ProblemKind::NoVote),
+            _ => vote_id_used(),
+        }
+    }
+
+    fn accepted(&self, vote: &Vote, receipt: &Receipt, is_counted: bool) -> Accepted {
+        Accepted { receipt: self.service.secret.seal_receipt(receipt), is_counted, vote_id: vote.id }
+    }
+
+    /// What becomes of the vote within `wait`; `None` when that is too short, or the store does not say.
+    pub(crate) async fn await_outcome(&self, receipt: Receipt, wait: Duration) -> Option<Outcome> {
+        let until = Instant::now() + wait;
+        let mut progress = self.service.views.progress();
+        loop {
+            // Asking makes sense when the counting has passed the vote, and from time to time in case that news was lost.
+            let look_at = until.min(Instant::now() + OUTCOME_LOOK_INTERVAL);
+            let has_passed = match receipt.position {
+                Some(position) => {
+                    let passed = progress.wait_for(|checkpoint| checkpoint.has_passed(position));
+                    matches!(timeout_at(look_at, passed).await, Ok(Ok(_)))
+                }
+                None => false,
+            };
+            if !has_passed {
+                tokio::time::sleep_until(look_at).await;
+            }
+            if let Ok(Some(outcome)) = store_calls::outcome(&self.service, receipt).await {
+                return Some(outcome);
+            }
+            if Instant::now() >= until {
+                return None;
+            }
+            tokio::time::sleep_until(look_at).await;
+        }
+    }
+}
+
+fn vote_id_used() -> Problem {
+    Problem::with_detail(ProblemKind::AlreadyVoted, "This vote_id was used before, for another choice.")
+}

@@ -1,0 +1,39 @@
+//! All routes of the public listener.
+
+use std::sync::Arc;
+
+use poem::{Endpoint, Request, Response, Route, RouteMethod};
+
+use crate::api::edge::Edge;
+use crate::api::operations::{MethodTable, operations};
+use crate::api::vote_desk::VoteDesk;
+use crate::page::{ASSET_PATHS, home, with_pages};
+use crate::service::Service;
+
+/// Everything that the server answers in public.
+///
+/// `live` adds the routes that move by themselves (`/polls/:poll_id/live`, `/leaderboard/live`, `/live`) beside the operations of
+/// the API. Whatever they fail with becomes a problem document, as everywhere: they may return
+/// [`Problem`](crate::api::problem::Problem) as their error.
+pub fn routes<L>(service: &Arc<Service>, live: L) -> impl Endpoint<Output = Response> + use<L>
+where
+    L: FnOnce(Route) -> Route + 'static,
+{
+    let desk = Arc::new(VoteDesk::new(Arc::clone(service)));
+    let route = live(with_pages(Route::new())).nest("/", operations(service, &desk));
+    Edge::new(Root { home: home(), route }, desk, MethodTable::new(&ASSET_PATHS))
+}
+
+/// The home page and everything below it: the router gives `/` itself to what is nested there.
+struct Root {
+    home: RouteMethod,
+    route: Route,
+}
+
+impl Endpoint for Root {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        if request.uri().path() == "/" { self.home.call(request).await } else { self.route.call(request).await }
+    }
+}

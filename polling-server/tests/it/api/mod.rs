@@ -1,0 +1,15 @@
+//! The HTTP API, over the memory backends.
+
+mod batches;
+mod bodies;
+mod document;
+mod edges;
+mod identities;
+mod lists;
+mod pages;
+mod polls;
+mod repeats;
+mod support;
+mod troubles;
+mod visibility;
+mod votes;

@@ -19,6 +19,8 @@ pub enum Action {
     PrintConfiguration,
     /// Say whether the configuration is sound.
     CheckConfiguration,
+    /// Print the API document.
+    PrintDocument,
     /// Ask the server that runs with this configuration whether it is ready.
     CheckHealth,
 }
@@ -96,6 +98,7 @@ Examples:
   polling-server --listen 0.0.0.0:80 --data-dir /var/lib/polling
   POLLING_ALLOWED_ORIGINS=https://example.org polling-server --config /etc/polling.toml
   polling-server config print --drain 30s
+  polling-server openapi > openapi.json
   polling-server healthcheck
 
 A flag is stronger than the environment, the environment than the file, the file than the default.
@@ -130,6 +133,7 @@ fn action(matches: &ArgMatches) -> (Action, &ArgMatches) {
             Some((_, print)) => (Action::PrintConfiguration, print),
             None => (Action::PrintConfiguration, config),
         },
+        Some(("openapi", document)) => (Action::PrintDocument, document),
         Some((_, health)) => (Action::CheckHealth, health),
         None => (Action::Serve, matches),
     }
@@ -149,6 +153,7 @@ pub fn command(table: &'static [Setting]) -> Command {
         .after_help(format!("{EXAMPLES}\n\n{EXIT_CODES}"))
         .args(table.iter().map(flag))
         .subcommand(config)
+        .subcommand(Command::new("openapi").about("Print the OpenAPI document of the API"))
         .subcommand(Command::new("healthcheck").about("Exit 0 when the server with this configuration is ready, 1 when not"))
 }
 

@@ -9,6 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::check_health;
+use crate::api::openapi_document;
 use crate::command::{Action, VERSION, parse};
 use crate::config::{Config, SETTINGS};
 use crate::exit::{Exit, chain};
@@ -43,6 +44,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: impl Into
         }
         Action::PrintConfiguration => print(&config.printed),
         Action::CheckConfiguration => print("the configuration is sound\n"),
+        Action::PrintDocument => print(&openapi_document()),
         Action::CheckHealth => health(&config),
     }
 }

@@ -97,7 +97,7 @@ where
         http: http(&transport.limits),
         shared: Arc::new(Shared { endpoint, requests: transport.requests, body_timeout: transport.limits.body_timeout }),
         limits: transport.limits,
-        shutdown: shutdown.clone(),
+        stop: CancellationToken::new(),
         cut: CancellationToken::new(),
     };
     let connections = TaskTracker::new();
@@ -127,6 +127,7 @@ where
     }
     // From here on a new connection is refused, rather than left in a queue that nobody looks at.
     drop(listener);
+    server.stop.cancel();
     connections.close();
     if tokio::time::timeout(drain, connections.wait()).await.is_ok() {
         return Drained::Clean;
@@ -170,7 +171,7 @@ struct Server<E> {
     http: http1::Builder,
     cors: Option<tower_http::cors::CorsLayer>,
     limits: Limits,
-    shutdown: Shutdown,
+    stop: CancellationToken,
     cut: CancellationToken,
 }
 
@@ -178,7 +179,8 @@ impl<E: Endpoint + 'static> Server<E> {
     /// The life of a connection; it has `place` until its end or its upgrade.
     fn connection(&self, stream: TcpStream, place: OwnedSemaphorePermit) -> impl Future<Output = ()> + Send + 'static {
         let (http, cors, limits) = (self.http.clone(), self.cors.clone(), self.limits);
-        let (shared, shutdown, cut) = (Arc::clone(&self.shared), self.shutdown.clone(), self.cut.clone());
+        // Each has its own, because looking at a token takes its lock, and all connections do that at every event.
+        let (shared, stop, cut) = (Arc::clone(&self.shared), self.stop.child_token(), self.cut.child_token());
         async move {
             let Ok(peer) = Peer::of(&stream) else { return };
             let peer = Arc::new(peer);
@@ -192,7 +194,7 @@ impl<E: Endpoint + 'static> Server<E> {
             let ended = tokio::select! {
                 biased;
                 ended = &mut connection => ended,
-                () = shutdown.requested() => {
+                () = stop.cancelled() => {
                     std::pin::Pin::new(&mut connection).graceful_shutdown();
                     tokio::select! {
                         biased;
@@ -202,7 +204,7 @@ impl<E: Endpoint + 'static> Server<E> {
                 }
             };
             if let Some(parts) = connection.into_parts() {
-                let linger = part_with(parts.io, &parts.read_buf, ended, shutdown.is_requested());
+                let linger = part_with(parts.io, &parts.read_buf, ended, stop.is_cancelled());
                 // The bound is for a client that neither reads nor closes.
                 let _time_is_over = tokio::time::timeout(LINGER, linger).await;
             }

@@ -2,12 +2,12 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use futures_util::FutureExt;
 use poem::error::{MethodNotAllowedError, ParsePathError, WebSocketError};
 use poem::http::{HeaderValue, Method, StatusCode, header};
-use poem::{Endpoint, IntoResponse, Request, Response};
+use poem::{Endpoint, IntoResponse, PathPattern, Request, Response};
 use polling_core::model::PollId;
 use serde_json::json;
 
@@ -16,6 +16,9 @@ use super::problem::{PROBLEM_MEDIA_TYPE, Problem};
 use super::problem_kind::ProblemKind;
 use super::vote_desk::VoteDesk;
 use super::votes::cast_directly;
+
+/// The route of the votes that go past the router.
+static VOTE_PATTERN: LazyLock<Arc<str>> = LazyLock::new(|| "/polls/:poll_id/vote".into());
 
 /// Answers every error of every layer by a problem document, HEAD wherever GET works, and panics by 500; and takes the votes past
 /// the router.
@@ -35,12 +38,22 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         if *request.method() == Method::POST
             && let Some(poll) = poll_of_vote_path(request.uri().path())
         {
-            return cast_directly(&self.desk, request, poll).await.unwrap_or_else(Problem::into_response);
+            let mut response = cast_directly(&self.desk, request, poll).await.unwrap_or_else(Problem::into_response);
+            // What the router says of the requests that it sees; they are counted by it.
+            response.set_data(PathPattern(Arc::clone(&VOTE_PATTERN)));
+            return response;
         }
         let path = request.uri().path().to_owned();
         match self.inner.call(request).await {
             Ok(response) => response,
-            Err(error) => self.describe(error, &path),
+            Err(error) => {
+                let pattern = error.data::<PathPattern>().cloned();
+                let mut response = self.describe(error, &path);
+                if let Some(pattern) = pattern {
+                    response.set_data(pattern);
+                }
+                response
+            }
         }
     }
 

@@ -136,6 +136,13 @@ fn help_and_version_go_to_standard_output() {
 }
 
 #[test]
+fn the_api_document_is_printed() {
+    let (code, document, _) = ended(Command::new(PROGRAM).env_clear().arg("openapi"));
+    let document: serde_json::Value = serde_json::from_str(&document).expect("JSON");
+    assert!(code == Some(0) && document["paths"].is_object(), "{document}");
+}
+
+#[test]
 fn the_configuration_is_printed_without_its_secrets_and_checked_without_a_trace() {
     let folder = tempfile::tempdir().expect("a folder");
     let data_dir = folder.path().join("data");

@@ -130,11 +130,16 @@ impl VoteDesk {
     /// A client may send a vote again after the close; it is answered by the outcome of its first arrival, if there was one.
     async fn repeated_after_close(&self, poll: &Poll, vote: &Vote) -> Result<Accepted, Problem> {
         let receipt = Receipt::of(vote, None);
-        let standing = store_calls::standing(&self.service, vote.poll, vote.voter).await?;
+        // This attempt is not recorded, but the first one may be.
+        let unknown = |problem: Problem| match problem.kind() {
+            ProblemKind::Unavailable => Problem::new(ProblemKind::OutcomeUnknown),
+            _ => problem,
+        };
+        let standing = store_calls::standing(&self.service, vote.poll, vote.voter).await.map_err(unknown)?;
         if standing.is_some_and(|standing| standing.id == vote.id && standing.choices != vote.kind.choices()) {
             return Err(vote_id_used());
         }
-        match store_calls::outcome(&self.service, receipt).await? {
+        match store_calls::outcome(&self.service, receipt).await.map_err(unknown)? {
             Some(Outcome::Counted | Outcome::Superseded) => Ok(self.accepted(vote, &receipt, true)),
             Some(Outcome::Invalid) => Err(self.invalid(vote).await),
             // Whatever else it says it derives from the time of this arrival, which is not the first.

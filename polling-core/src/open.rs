@@ -12,6 +12,8 @@ use crate::sink::VoteSink;
 use crate::sink::memory::{MemorySink, WAITING_VOTES_DEFAULT, memory_log};
 use crate::source::VoteSource;
 use crate::store::memory::MemoryStore;
+#[cfg(feature = "sqlite")]
+use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{PollStore, TallyStore};
 
 /// What to open, as URLs: `memory:` and `sqlite:FILE`. Parameters follow a `?`.
@@ -43,6 +45,28 @@ pub struct Backends {
     pub bus: Arc<dyn UpdateBus>,
     /// The log, when it is in this process: then this process must count it, and closing it is how counting ends.
     pub memory_log: Option<MemorySink>,
+    #[cfg(feature = "sqlite")]
+    sqlite: Option<Arc<SqliteStore>>,
+}
+
+impl Backends {
+    /// Closes what is open on the disk, so that another process, or this one, can open it at once. Every later call to the store
+    /// is refused. Close the log and let the counting end first. Doing it again does nothing.
+    #[cfg_attr(not(feature = "sqlite"), expect(clippy::unused_async, reason = "the same signature as with the feature"))]
+    pub async fn shut_down(&self) {
+        #[cfg(feature = "sqlite")]
+        if let Some(sqlite) = &self.sqlite {
+            sqlite.shut_down().await;
+        }
+    }
+}
+
+/// A store and how to close it.
+struct Store {
+    polls: Arc<dyn PollStore>,
+    tallies: Arc<dyn TallyStore>,
+    #[cfg(feature = "sqlite")]
+    sqlite: Option<Arc<SqliteStore>>,
 }
 
 /// Why a backend was not opened. The first four are mistakes in the configuration.
@@ -194,15 +218,17 @@ pub async fn open(urls: &Urls) -> Result<Backends, OpenError> {
     let bus = Parts::of("bus", &urls.bus);
     let capacity = check_log(&log)?;
     check_bus(&bus)?;
-    let (polls, tallies) = open_store(&store, urls).await?;
+    let store = open_store(&store, urls).await?;
     let (sink, source) = memory_log(capacity);
     Ok(Backends {
         sink: Arc::new(sink.clone()),
         source: Arc::new(source),
-        polls,
-        tallies,
+        polls: store.polls,
+        tallies: store.tallies,
         bus: Arc::new(MemoryBus::new()),
         memory_log: Some(sink),
+        #[cfg(feature = "sqlite")]
+        sqlite: store.sqlite,
     })
 }
 
@@ -249,12 +275,17 @@ fn check_store(store: &Parts<'_>) -> Result<(), OpenError> {
     }
 }
 
-async fn open_store(store: &Parts<'_>, urls: &Urls) -> Result<(Arc<dyn PollStore>, Arc<dyn TallyStore>), OpenError> {
+async fn open_store(store: &Parts<'_>, urls: &Urls) -> Result<Store, OpenError> {
     check_store(store)?;
     match store.scheme {
         "memory" => {
             let store = Arc::new(MemoryStore::default());
-            Ok((Arc::clone(&store) as Arc<dyn PollStore>, store))
+            Ok(Store {
+                polls: Arc::clone(&store) as Arc<dyn PollStore>,
+                tallies: store,
+                #[cfg(feature = "sqlite")]
+                sqlite: None,
+            })
         }
         "sqlite" => open_sqlite(store, urls).await,
         _ => Err(store.unknown_scheme(&["memory", "sqlite", "postgres"])),
@@ -262,18 +293,22 @@ async fn open_store(store: &Parts<'_>, urls: &Urls) -> Result<(Arc<dyn PollStore
 }
 
 #[cfg(feature = "sqlite")]
-async fn open_sqlite(store: &Parts<'_>, urls: &Urls) -> Result<(Arc<dyn PollStore>, Arc<dyn TallyStore>), OpenError> {
+async fn open_sqlite(store: &Parts<'_>, urls: &Urls) -> Result<Store, OpenError> {
     // Both `sqlite:polling.db` and `sqlite:///var/lib/polling.db` are in use elsewhere.
     let path = store.path.strip_prefix("//").unwrap_or(store.path);
     let file = urls.data_dir.join(path);
-    let options = crate::store::sqlite::SqliteOptions::default();
-    let store = Arc::new(crate::store::sqlite::SqliteStore::open(&file, options).await?);
-    Ok((Arc::clone(&store) as Arc<dyn PollStore>, store))
+    let options = SqliteOptions::default();
+    let store = Arc::new(SqliteStore::open(&file, options).await?);
+    Ok(Store {
+        polls: Arc::clone(&store) as Arc<dyn PollStore>,
+        tallies: Arc::clone(&store) as Arc<dyn TallyStore>,
+        sqlite: Some(store),
+    })
 }
 
 #[cfg(not(feature = "sqlite"))]
 #[expect(clippy::unused_async, reason = "the same signature as with the feature")]
-async fn open_sqlite(store: &Parts<'_>, _urls: &Urls) -> Result<(Arc<dyn PollStore>, Arc<dyn TallyStore>), OpenError> {
+async fn open_sqlite(store: &Parts<'_>, _urls: &Urls) -> Result<Store, OpenError> {
     Err(store.not_built("sqlite"))
 }
 
@@ -307,6 +342,19 @@ mod tests {
             error("memory:?capacity=0", "memory:", "memory:").await,
             "the log \"memory:?capacity=0\" cannot be used: capacity must be a number between 1 and 10000000"
         );
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[tokio::test]
+    async fn what_was_closed_can_be_opened_again_at_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let urls =
+            Urls { log: "memory:".into(), store: "sqlite:a.db".into(), bus: "memory:".into(), data_dir: folder.path().into() };
+        let first = open(&urls).await.expect("opened");
+        assert!(open(&urls).await.is_err(), "in use");
+        first.shut_down().await;
+        open(&urls).await.expect("opened again");
+        first.shut_down().await;
     }
 
     #[test]

@@ -46,6 +46,8 @@ const SOCKETS_DRAIN: Duration = Duration::from_secs(5);
 /// How long the votes in the log may take to be counted: thousands of batches of a healthy store. With a store that hangs, their
 /// senders were told long ago that the outcome is unknown.
 const COUNTING_DRAIN: Duration = Duration::from_secs(30);
+/// How long the store may take to close: longer than one transaction.
+const STORE_DRAIN: Duration = Duration::from_secs(5);
 /// How long a request to the admin listener may take to end.
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);
 
@@ -225,7 +227,8 @@ pub async fn run_opened<E: Endpoint + 'static>(
     shutdown: Shutdown,
 ) -> Result<Drained, RunError> {
     let metrics = telemetry::start().map_err(RunError::Telemetry)?;
-    let memory_log = opened.backends.memory_log.clone();
+    let backends = opened.backends.clone();
+    let memory_log = backends.memory_log.clone();
     let (service, hub, mut tasks, counting) = start_parts(config, opened);
     let readiness = Readiness::new(counting);
     let upkeep = tokio::spawn(telemetry::keep_up(metrics.clone()));
@@ -266,6 +269,9 @@ pub async fn run_opened<E: Endpoint + 'static>(
         log.close();
     }
     tasks.stop().await;
+    if tokio::time::timeout(STORE_DRAIN, backends.shut_down()).await.is_err() {
+        tracing::error!("the store did not close in time; nothing that was acknowledged is lost by that");
+    }
     upkeep.abort();
     admin_stop.request();
     if let Some(admin) = admin {

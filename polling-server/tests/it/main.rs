@@ -3,7 +3,10 @@
 mod api;
 mod configuration;
 mod hub;
+mod kill;
+mod live;
 mod process;
 mod running;
+mod sqlite;
 mod transport;
 mod transport_refusals;

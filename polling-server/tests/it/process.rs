@@ -14,7 +14,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_polling-server");
 const SOON: Duration = Duration::from_secs(30);
 
 /// A server on any free port.
-fn bare(data_dir: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn bare(data_dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.env_clear().arg("--data-dir").arg(data_dir);
     command.args(["--listen", "127.0.0.1:0", "--admin-listen", "none"]).args(arguments);
@@ -34,14 +34,14 @@ fn ended(command: &mut Command) -> (Option<i32>, String, String) {
 }
 
 /// A server that runs; killed when dropped.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     lines: Receiver<String>,
-    api: SocketAddr,
+    pub(crate) api: SocketAddr,
 }
 
 impl Running {
-    fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("started");
         let stderr = child.stderr.take().expect("piped");
         let (sender, lines) = channel();
@@ -72,12 +72,12 @@ impl Running {
         address.parse().expect("an address")
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process");
         kill_process(pid, signal).expect("signalled");
     }
 
-    fn exit_code(&mut self) -> Option<i32> {
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
         let deadline = Instant::now() + SOON;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().expect("a child") {

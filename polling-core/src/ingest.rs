@@ -232,13 +232,13 @@ impl Ingest {
     }
 
     /// Publishes, then acknowledges: whoever is told that a vote is counted can see it counted.
-    async fn finish(&self, batch: &Batch, applied: Applied) {
+    async fn finish(&self, batch: &Batch, mut applied: Applied) {
         metrics::counter!("polling_records_applied_total").increment(batch.len() as u64);
         metrics::histogram!("polling_batch_records").record(f64::from(u32::try_from(batch.len()).unwrap_or(u32::MAX)));
-        let mut updates: Vec<Update> = applied.tallies.into_iter().map(Update::Tally).collect();
+        let mut updates: Vec<Update> = std::mem::take(&mut applied.tallies).into_iter().map(Update::Tally).collect();
         updates.extend(progress(batch));
         self.publish(updates).await;
-        self.source.acknowledge(batch, Some(&applied.outcomes)).await;
+        self.source.acknowledge(batch, Some(&applied)).await;
     }
 
     /// Either an attempt of ours had landed after all, or somebody else has taken over. Only an attempt in doubt can have landed.

@@ -86,13 +86,13 @@ impl VoteDesk {
         let recorded = self.record(vote).await?;
         self.recent.note(voter);
         let receipt = Receipt::of(&vote, recorded.position);
-        let outcome = match (recorded.outcome, wait) {
-            (None, Some(wait)) => Box::pin(self.await_outcome(receipt, wait)).await,
-            (outcome, _) => outcome,
+        let (outcome, is_of_this_arrival) = match (recorded.outcome, wait) {
+            (None, Some(wait)) => (Box::pin(self.await_outcome(receipt, wait)).await, vote_id.is_none()),
+            (outcome, _) => (outcome, vote_id.is_none() || !recorded.is_repeat),
         };
         match outcome {
             None | Some(Outcome::Superseded) => Ok(self.accepted(&vote, &receipt, outcome.is_some())),
-            Some(Outcome::Counted) if vote_id.is_none() => Ok(self.accepted(&vote, &receipt, true)),
+            Some(Outcome::Counted) if is_of_this_arrival => Ok(self.accepted(&vote, &receipt, true)),
             Some(outcome) => Box::pin(self.answer(&vote, &receipt, outcome)).await,
         }
     }

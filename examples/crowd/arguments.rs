@@ -82,7 +82,7 @@ pub(crate) struct Arguments {
     /// How long an answer may take before the vote is sent again.
     #[arg(long, default_value_t = 10.0, value_parser = positive)]
     pub(crate) timeout_seconds: f64,
-    /// How long a vote is sent again before it is given up as unknown.
+    /// How long a vote is sent again before it is given up as unknown. When no vote is answered for as long, the rest is not sent.
     #[arg(long, default_value_t = 60.0, value_parser = positive)]
     pub(crate) retry_seconds: f64,
     /// How long pending votes may take at the end before the tally is compared all the same.

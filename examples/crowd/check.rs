@@ -49,8 +49,8 @@ impl Expectation {
             let voter = &mut voters[vote.voter as usize];
             match verdict {
                 Some(Verdict::Counted | Verdict::Pending) => {}
-                Some(Verdict::AlreadyVoted | Verdict::Refused | Verdict::NotRecorded) => continue,
-                Some(Verdict::Unknown) | None => {
+                Some(Verdict::AlreadyVoted | Verdict::Refused | Verdict::NotRecorded) | None => continue,
+                Some(Verdict::Unknown) => {
                     expectation.uncertain[poll] += u64::from(!voter.uncertain);
                     voter.uncertain = true;
                     continue;

@@ -1,7 +1,7 @@
 //! Sends the plan: a pacer says when votes are due, workers with one connection each send them.
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,8 @@ pub(crate) struct Drive {
     score: Mutex<Score>,
     answered: AtomicUsize,
     next: AtomicUsize,
+    /// A vote was given up, and none had its final answer for as long as it was tried: the rest is not sent.
+    is_lost: AtomicBool,
     /// One permit for each vote that is due.
     due: Semaphore,
 }
@@ -85,6 +87,7 @@ impl Drive {
             score: Mutex::new(Score::new(votes)),
             answered: AtomicUsize::new(0),
             next: AtomicUsize::new(0),
+            is_lost: AtomicBool::new(false),
             due: Semaphore::new(0),
         }
     }
@@ -139,6 +142,9 @@ impl Drive {
         while let Some(turn) = self.next_turn(start).await {
             let votes = &self.plan.votes;
             while votes[turn.index].follows.is_some_and(|before| self.score().verdicts[before].is_none()) {
+                if self.is_lost.load(Ordering::Relaxed) {
+                    return;
+                }
                 tokio::time::sleep(CHAIN_LOOK).await;
             }
             self.score().delays.record(turn.due.elapsed());
@@ -153,12 +159,15 @@ impl Drive {
             return None;
         }
         self.due.acquire().await.ok()?.forget();
+        if self.is_lost.load(Ordering::Relaxed) {
+            return None;
+        }
         Some(Turn { index, due: self.due_at(index, start).unwrap_or_else(Instant::now) })
     }
 
     /// Sends a vote until it is answered for good or its time is over.
     async fn send(&self, connection: &mut Connection, index: usize) -> (Verdict, Option<String>) {
-        let give_up = Instant::now() + self.retry;
+        let began = Instant::now();
         let mut pauses = Pauses::default();
         let mut maybe_recorded = false;
         let vote = &self.plan.votes[index];
@@ -176,7 +185,10 @@ impl Drive {
             };
             maybe_recorded |= !matches!(again, Again::NotRecorded | Again::Limited);
             let pause = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX).max(pauses.next_pause());
-            if Instant::now() + pause > give_up {
+            if began.elapsed() + pause > self.retry {
+                if self.score().last_final.is_none_or(|last| last < began) {
+                    self.is_lost.store(true, Ordering::Relaxed);
+                }
                 return (if maybe_recorded { Verdict::Unknown } else { Verdict::NotRecorded }, None);
             }
             *self.score().again.entry(again).or_default() += 1;
@@ -232,6 +244,9 @@ impl Drive {
             if vote.poll == 0 && vote.follows.is_none() {
                 score.shown_soon.push(turn.due);
             }
+        }
+        if !matches!(verdict, Verdict::Unknown | Verdict::NotRecorded) {
+            score.last_final = Some(Instant::now());
         }
         score.verdicts[turn.index] = Some(verdict);
         self.answered.fetch_add(1, Ordering::Relaxed);

@@ -25,11 +25,10 @@ pub(crate) struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// Whether the server shows what was sent.
+    /// Whether everything was sent, and the server shows it.
     pub(crate) fn is_as_sent(&self) -> bool {
-        let watched_well =
-            self.watched.is_none_or(|watched| watched.went_back == 0 && watched.complete && watched.ended.is_none());
-        self.tallies.wrong.is_empty() && self.receipts.wrong.is_empty() && watched_well
+        let watched_well = self.watched.is_none_or(|watched| watched.went_back == 0 && watched.complete);
+        self.score.count(None) == 0 && self.tallies.wrong.is_empty() && self.receipts.wrong.is_empty() && watched_well
     }
 }
 
@@ -45,12 +44,16 @@ impl fmt::Display for Report<'_> {
 
 impl Report<'_> {
     fn write_answers(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = |verdict| self.score.count(verdict);
+        let count = |verdict| self.score.count(Some(verdict));
         let (counted, pending) = (count(Verdict::Counted), count(Verdict::Pending));
-        let sent = self.score.verdicts.len();
+        let not_sent = self.score.count(None);
+        let sent = self.score.verdicts.len() - not_sent;
         #[expect(clippy::cast_precision_loss, reason = "a rate for reading")]
         let rate = sent as f64 / self.took.as_secs_f64().max(1e-6);
         writeln!(formatter, "sent            {sent} votes in {:.2} s, {rate:.0} a second", self.took.as_secs_f64())?;
+        if not_sent > 0 {
+            writeln!(formatter, "not sent        {not_sent}: the server had been lost before")?;
+        }
         writeln!(formatter, "acknowledged    {}: {counted} counted at once, {pending} pending", counted + pending)?;
         writeln!(formatter, "already voted   {}", count(Verdict::AlreadyVoted))?;
         writeln!(formatter, "refused         {}{}", count(Verdict::Refused), listed(self.score.refusals.iter()))?;
@@ -82,11 +85,9 @@ impl Report<'_> {
 
     fn write_watched(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(watched) = self.watched else { return Ok(()) };
-        writeln!(formatter, "frames          {}, {} went back", watched.frames, watched.went_back)?;
+        let Watched { frames, went_back, reconnected, .. } = watched;
+        writeln!(formatter, "frames          {frames}: {went_back} went back, socket opened again {reconnected} times")?;
         writeln!(formatter, "vote to frame   {}", Percentiles(&watched.latencies))?;
-        if let Some(why) = &watched.ended {
-            writeln!(formatter, "                the socket ended early: {why}")?;
-        }
         if !watched.complete {
             writeln!(formatter, "                the last frame did not show all voters")?;
         }

@@ -79,7 +79,7 @@ impl Latencies {
 /// Everything that is known about the answers so far.
 #[derive(Debug, Default)]
 pub(crate) struct Score {
-    /// By place in the plan; `None`: not answered yet.
+    /// By place in the plan; `None`: not answered yet, and in the end: never sent.
     pub(crate) verdicts: Vec<Option<Verdict>>,
     /// From the moment a vote was due to its final answer.
     pub(crate) latencies: Latencies,
@@ -90,6 +90,8 @@ pub(crate) struct Score {
     pub(crate) refusals: BTreeMap<String, u64>,
     /// Receipts to be looked up, with the vote's place in the plan.
     pub(crate) receipts: Vec<(usize, String)>,
+    /// When the last vote had its final answer.
+    pub(crate) last_final: Option<Instant>,
     /// When each first counted vote of the first poll was due, in the order of the answers.
     pub(crate) shown_soon: Vec<Instant>,
 }
@@ -99,7 +101,7 @@ impl Score {
         Self { verdicts: vec![None; votes], ..Self::default() }
     }
 
-    pub(crate) fn count(&self, verdict: Verdict) -> usize {
-        self.verdicts.iter().filter(|found| **found == Some(verdict)).count()
+    pub(crate) fn count(&self, verdict: Option<Verdict>) -> usize {
+        self.verdicts.iter().filter(|found| **found == verdict).count()
     }
 }

@@ -86,6 +86,14 @@ async fn receipt(State(shared): State<Shared>, Path(receipt): Path<String>) -> J
     Json(json!({ "status": status }))
 }
 
+/// Serves until the runtime of the test ends; answers the URL.
+async fn serve(routes: Router) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    url
+}
+
 /// Runs the crowd with these arguments; answers what it answered.
 async fn run(faults: Faults, arguments: &[&str]) -> bool {
     let allow_change = arguments.contains(&"--allow-change");
@@ -98,13 +106,9 @@ async fn run(faults: Faults, arguments: &[&str]) -> bool {
         .route("/polls/{id}/vote", post(vote))
         .route("/receipts/{receipt}", get(receipt))
         .with_state(shared);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let serving = tokio::spawn(async move { axum::serve(listener, routes).await });
+    let url = serve(routes).await;
     let arguments = ["crowd", "--url", &url, "--settle-seconds", "0.2"].into_iter().chain(arguments.iter().copied());
-    let as_sent = crate::run(&Arguments::parse_from(arguments)).await.expect("it runs");
-    serving.abort();
-    as_sent
+    crate::run(&Arguments::parse_from(arguments)).await.expect("it runs")
 }
 
 #[tokio::test]
@@ -127,4 +131,17 @@ async fn a_vote_that_is_not_answered_for_good_is_sent_again_and_counted_once() {
 #[tokio::test]
 async fn a_server_that_forgets_votes_is_found_out() {
     assert!(!run(Faults::Lossy, &["--voters", "200"]).await);
+}
+
+#[tokio::test]
+async fn a_server_that_is_lost_ends_the_run() {
+    let options = json!([{ "votes": 0 }, { "votes": 0 }]);
+    let poll = json!({"id": Uuid::nil(), "max_choices": 1, "allow_change": false, "results": {"voters": 0, "options": options}});
+    let unavailable = || async { StatusCode::SERVICE_UNAVAILABLE };
+    let routes = Router::new().route("/polls", post(|| async { Json(poll) })).route("/polls/{id}/vote", post(unavailable));
+    let url = serve(routes).await;
+    let limits = ["--retry-seconds", "0.1", "--settle-seconds", "0.1"];
+    let arguments = ["crowd", "--url", &url, "--voters", "100000"].into_iter().chain(limits);
+    let answer = crate::run(&Arguments::parse_from(arguments)).await;
+    assert!(answer.is_err(), "the poll cannot be read, either");
 }

@@ -1,12 +1,15 @@
 //! Watches the first poll through a socket, and finds out how soon votes were shown.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
+use polling_core::retry::Pauses;
 use serde::Deserialize;
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::score::Latencies;
 use crate::{Failure, failure};
@@ -23,11 +26,13 @@ struct Frame {
     voters: u64,
 }
 
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
 #[derive(Debug, Default)]
 struct Seen {
     frames: Vec<(Frame, Instant)>,
     went_back: u64,
-    ended: Option<String>,
+    reconnected: u64,
 }
 
 /// A watcher of one poll.
@@ -42,22 +47,20 @@ pub(crate) struct Watched {
     pub(crate) frames: usize,
     /// Frames that were not newer than the one before.
     pub(crate) went_back: u64,
+    /// How often the socket ended and was opened again.
+    pub(crate) reconnected: u64,
     /// From the moment a vote was due to the first frame with as many voters as had been answered by then.
     pub(crate) latencies: Latencies,
     /// Whether the last frame shows all voters.
     pub(crate) complete: bool,
-    /// Why the socket ended before it was closed here.
-    pub(crate) ended: Option<String>,
 }
 
 impl Watcher {
     /// Opens the socket.
     pub(crate) async fn open(url: String) -> Result<Self, Failure> {
-        let (socket, _) = tokio_tungstenite::connect_async(&url)
-            .await
-            .map_err(|error| failure(format!("failed to open a socket at {url}: {error}")))?;
+        let socket = connect(&url).await.map_err(|error| failure(format!("failed to open a socket at {url}: {error}")))?;
         let seen: Arc<Mutex<Seen>> = Arc::default();
-        let task = tokio::spawn(watch(socket, Arc::clone(&seen)));
+        let task = tokio::spawn(watch(socket, url, Arc::clone(&seen)));
         Ok(Self { seen, task })
     }
 
@@ -66,14 +69,14 @@ impl Watcher {
     pub(crate) async fn finish(self, due: &[Instant], before: u64, voters: u64) -> Watched {
         let give_up = Instant::now() + FINAL_FRAME_WAIT;
         let complete = loop {
-            let shown = self.seen().frames.last().is_some_and(|(frame, _)| frame.voters == voters);
+            let shown = locked(&self.seen).frames.last().is_some_and(|(frame, _)| frame.voters == voters);
             if shown || Instant::now() > give_up {
                 break shown;
             }
             tokio::time::sleep(FINAL_FRAME_LOOK).await;
         };
         self.task.abort();
-        let seen = self.seen();
+        let seen = locked(&self.seen);
         let mut latencies = Latencies::default();
         let mut frames = seen.frames.iter().peekable();
         for (due, wanted) in due.iter().zip(before + 1..) {
@@ -83,34 +86,45 @@ impl Watcher {
             let Some((_, at)) = frames.peek() else { break };
             latencies.record(at.saturating_duration_since(*due));
         }
-        Watched { frames: seen.frames.len(), went_back: seen.went_back, latencies, complete, ended: seen.ended.clone() }
-    }
-
-    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        let Seen { went_back, reconnected, .. } = *seen;
+        Watched { frames: seen.frames.len(), went_back, reconnected, latencies, complete }
     }
 }
 
-async fn watch(
-    mut socket: tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>,
-    seen: Arc<Mutex<Seen>>,
-) {
-    let ended = loop {
-        match socket.next().await {
-            Some(Ok(Message::Text(text))) => {
-                let Ok(frame) = serde_json::from_str::<Frame>(&text) else { continue };
-                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                let newest = seen.frames.last().map(|(last, _)| (last.epoch, last.version));
-                if newest.is_some_and(|newest| (frame.epoch, frame.version) <= newest) {
-                    seen.went_back += 1;
-                }
-                seen.frames.push((frame, Instant::now()));
-            }
-            Some(Ok(Message::Close(frame))) => break frame.map_or_else(|| "closed".to_owned(), |frame| frame.to_string()),
-            Some(Ok(_)) => {}
-            Some(Err(error)) => break error.to_string(),
-            None => break "closed".to_owned(),
+fn locked(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn connect(url: &str) -> Result<Socket, tungstenite::Error> {
+    // Boxed, because the future of a handshake is large.
+    Box::pin(tokio_tungstenite::connect_async(url)).await.map(|(socket, _)| socket)
+}
+
+/// Reads frames for ever; opens the socket again when it ends, and asks for what is newer than the last frame.
+async fn watch(socket: Socket, url: String, seen: Arc<Mutex<Seen>>) {
+    let mut socket = Some(socket);
+    let mut pauses = Pauses::default();
+    loop {
+        if let Some(socket) = socket.take() {
+            read(socket, &seen).await;
+            locked(&seen).reconnected += 1;
+            pauses.reset();
         }
-    };
-    seen.lock().unwrap_or_else(PoisonError::into_inner).ended = Some(ended);
+        tokio::time::sleep(pauses.next_pause()).await;
+        let newest = locked(&seen).frames.last().map(|(frame, _)| format!("{url}?after={}.{}", frame.epoch, frame.version));
+        socket = connect(newest.as_deref().unwrap_or(&url)).await.ok();
+    }
+}
+
+async fn read(mut socket: Socket, seen: &Mutex<Seen>) {
+    while let Some(Ok(message)) = socket.next().await {
+        let Message::Text(text) = message else { continue };
+        let Ok(frame) = serde_json::from_str::<Frame>(&text) else { continue };
+        let mut seen = locked(seen);
+        let newest = seen.frames.last().map(|(last, _)| (last.epoch, last.version));
+        if newest.is_some_and(|newest| (frame.epoch, frame.version) <= newest) {
+            seen.went_back += 1;
+        }
+        seen.frames.push((frame, Instant::now()));
+    }
 }

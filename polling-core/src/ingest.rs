@@ -64,8 +64,9 @@ impl Step {
 
 /// Counts votes: reads batches, applies each in one transaction, publishes what changed, and acknowledges.
 ///
-/// Several may run against the same store: the checkpoint lets exactly one of them apply each record. Dropping it at any
-/// point, or killing the process, loses nothing that was acknowledged and counts nothing twice.
+/// Several may run against the same store and the same log: the checkpoint lets exactly one of them apply each record. A memory
+/// log is nobody else's, so a store must have only one at a time. Dropping the loop at any point, or killing the process, loses
+/// nothing that was acknowledged and counts nothing twice.
 pub struct Ingest {
     source: Arc<dyn VoteSource>,
     store: Arc<dyn TallyStore>,
@@ -211,7 +212,7 @@ impl Ingest {
                 self.finish(&batch, applied).await;
                 Step::Applied(batch.len())
             }
-            Err(StoreError::Fenced { .. }) => self.after_fence(&batch).await,
+            Err(StoreError::Fenced { .. }) => self.after_fence(&batch, doubtful).await,
             Err(error) => {
                 self.note_trouble(&error);
                 // Applying the same batch again tells what became of an attempt in doubt: it is fenced when it had landed.
@@ -231,17 +232,17 @@ impl Ingest {
     }
 
     /// Publishes, then acknowledges: whoever is told that a vote is counted can see it counted.
-    async fn finish(&self, batch: &Batch, applied: Applied) {
+    async fn finish(&self, batch: &Batch, mut applied: Applied) {
         metrics::counter!("polling_records_applied_total").increment(batch.len() as u64);
         metrics::histogram!("polling_batch_records").record(f64::from(u32::try_from(batch.len()).unwrap_or(u32::MAX)));
-        let mut updates: Vec<Update> = applied.tallies.into_iter().map(Update::Tally).collect();
+        let mut updates: Vec<Update> = std::mem::take(&mut applied.tallies).into_iter().map(Update::Tally).collect();
         updates.extend(progress(batch));
         self.publish(updates).await;
-        self.source.acknowledge(batch, Some(&applied.outcomes)).await;
+        self.source.acknowledge(batch, Some(&applied)).await;
     }
 
-    /// Either an attempt of ours had landed after all, or somebody else has taken over.
-    async fn after_fence(&mut self, batch: &Batch) -> Step {
+    /// Either an attempt of ours had landed after all, or somebody else has taken over. Only an attempt in doubt can have landed.
+    async fn after_fence(&mut self, batch: &Batch, doubtful: bool) -> Step {
         let checkpoint = match self.store.checkpoint().await {
             Ok(checkpoint) => checkpoint,
             Err(error) => {
@@ -250,7 +251,7 @@ impl Ingest {
             }
         };
         self.note_sound();
-        if batch.parts().iter().all(|part| checkpoint.next(part.partition) >= part.next()) {
+        if doubtful && batch.parts().iter().all(|part| checkpoint.next(part.partition) >= part.next()) {
             // What it changed was never published: have everybody read again.
             let mut polls: Vec<_> = batch
                 .positioned()

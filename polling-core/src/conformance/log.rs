@@ -11,7 +11,7 @@ use crate::checkpoint::{Batch, Entry, Offset, Partition};
 use crate::model::{Outcome, Poll, Vote};
 use crate::sink::{Recorded, SinkError, VoteSink};
 use crate::source::{Refused, SourceEvent, VoteSource};
-use crate::store::StoreError;
+use crate::store::{Applied, StoreError};
 
 /// A log, through both of its ends, for the suite. It must be empty, and yield all its partitions to this one source.
 pub struct LogUnderTest {
@@ -75,7 +75,8 @@ fn votes_of(batch: &Batch) -> Vec<Vote> {
 }
 
 async fn acknowledge(log: &LogUnderTest, batch: &Batch) {
-    log.source.acknowledge(batch, Some(&vec![Outcome::Counted; batch.len()])).await;
+    let applied = Applied { outcomes: vec![Outcome::Counted; batch.len()], ..Applied::default() };
+    log.source.acknowledge(batch, Some(&applied)).await;
 }
 
 fn one_voter(poll: &Poll, ids: std::ops::Range<u32>) -> Vec<Vote> {
@@ -177,10 +178,12 @@ async fn a_call_resolves_when_its_vote_is_durable(log: LogUnderTest) {
     let batch = next_batch(&log, Offset::ZERO).await;
     settled().await;
     assert!(!(call.is_finished() && log.resolves_when_applied), "it was not applied yet");
-    log.source.acknowledge(&batch, Some(&[Outcome::Duplicate])).await;
+    let applied = Applied { outcomes: vec![Outcome::Duplicate], repeats: vec![0], ..Applied::default() };
+    log.source.acknowledge(&batch, Some(&applied)).await;
     let recorded = call.await.expect("the call ends").expect("it is recorded");
     if log.resolves_when_applied {
         assert_eq!(recorded.outcome, Some(Outcome::Duplicate), "the outcome is known at once");
+        assert!(recorded.is_repeat, "and whose it is");
     }
 }
 

@@ -133,7 +133,8 @@ async fn a_voter_is_counted_once(store: StoreUnderTest) {
     create(&store, &poll).await;
     let (first, second, third) = (cast(&poll, 1, 1, &[1]), cast(&poll, 1, 2, &[2]), cast(&poll, 1, 3, &[1]));
     assert_eq!(apply(&store, &batch(0, &[first, second])).await.outcomes, [Counted, Duplicate]);
-    assert_eq!(apply(&store, &batch(2, &[third, first])).await.outcomes, [Duplicate, Counted]);
+    let applied = apply(&store, &batch(2, &[third, first])).await;
+    assert_eq!((applied.outcomes, applied.repeats), (vec![Duplicate, Counted], vec![1]), "a duplicate is no repeat");
     assert_eq!(votes(&store, &poll).await, (1, vec![1, 0]));
     for (vote, offset, expected) in [(first, 0, Counted), (second, 1, Duplicate), (third, 2, Duplicate), (first, 3, Counted)] {
         assert_eq!(outcome(&store, &vote, offset).await, Some(expected));
@@ -177,7 +178,9 @@ async fn a_repeat_has_the_outcome_of_the_first_whatever_came_between(store: Stor
     let history = [nothing_to_retract, first, taken_back, second];
     assert_eq!(apply(&store, &batch(0, &history)).await.outcomes, [Invalid, Superseded, Counted, Counted]);
     let before = tally(&store, &poll).await;
-    assert_eq!(apply(&store, &batch(4, &history)).await.outcomes, [Invalid, Superseded, Counted, Counted]);
+    let applied = apply(&store, &batch(4, &history)).await;
+    assert_eq!(applied.outcomes, [Invalid, Superseded, Counted, Counted]);
+    assert_eq!(applied.repeats, [0, 1, 2, 3]);
     assert_eq!(tally(&store, &poll).await, before, "a repeat changes nothing");
     let mut other_choice = first;
     other_choice.kind = second.kind;

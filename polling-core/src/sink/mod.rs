@@ -15,6 +15,9 @@ pub struct Recorded {
     pub position: Option<Position>,
     /// What became of it, when that is known already.
     pub outcome: Option<Outcome>,
+    /// Whether the outcome is that of an earlier vote with this id, which may have chosen differently. `false` as long as the outcome
+    /// is not known.
+    pub is_repeat: bool,
 }
 
 /// Why a vote was not acknowledged. The caller decides by the variant; sending the same vote id again is safe after both.

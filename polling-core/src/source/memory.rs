@@ -8,10 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Refused, SourceError, SourceEvent, VoteSource};
 use crate::checkpoint::{Batch, Entry, Offset, Partition, PartitionBatch, Position};
-use crate::model::Outcome;
 use crate::sink::memory::{Answer, Waiting};
 use crate::sink::{Recorded, SinkError};
-use crate::store::StoreError;
+use crate::store::{Applied, StoreError};
 
 /// The one partition of a memory log.
 const ONLY: Partition = Partition(0);
@@ -114,15 +113,17 @@ impl VoteSource for MemorySource {
         Ok(())
     }
 
-    async fn acknowledge(&self, batch: &Batch, outcomes: Option<&[Outcome]>) {
+    async fn acknowledge(&self, batch: &Batch, applied: Option<&Applied>) {
         let mut flight = self.flight();
         let Some(part) = batch.parts().iter().find(|part| part.partition == ONLY && flight.next == Some(part.first)) else {
             return;
         };
+        let (outcomes, repeats) = applied.map_or((&[][..], &[][..]), |applied| (&applied.outcomes[..], &applied.repeats[..]));
+        let mut repeats = repeats.iter().copied().peekable();
         for (index, waiting) in flight.waiting.drain(..).enumerate() {
             let position = Some(Position { partition: ONLY, offset: part.first.plus(index) });
-            let outcome = outcomes.and_then(|outcomes| outcomes.get(index).copied());
-            let _gone = waiting.answer.send(Ok(Recorded { position, outcome }));
+            let is_repeat = repeats.next_if_eq(&index).is_some();
+            let _gone = waiting.answer.send(Ok(Recorded { position, outcome: outcomes.get(index).copied(), is_repeat }));
         }
         flight.next = Some(part.next());
     }

@@ -6,8 +6,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 use crate::checkpoint::{Batch, Offset, Partition};
-use crate::model::Outcome;
-use crate::store::StoreError;
+use crate::store::{Applied, StoreError};
 
 /// What happened at the reading end of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,9 +72,9 @@ pub trait VoteSource: Send + Sync {
     /// Says where in an assigned partition to begin: the offset comes from the store's checkpoint.
     async fn start(&self, partition: Partition, next: Offset) -> Result<(), SourceError>;
 
-    /// The batch is in the store. `outcomes` are those of its entries, or `None` when the store had applied it before and only
-    /// receipts can tell. Frees memory, and may tell a broker for its dashboards; nothing depends on it.
-    async fn acknowledge(&self, batch: &Batch, outcomes: Option<&[Outcome]>);
+    /// The batch is in the store. `applied` tells the outcomes of its entries, and is `None` when the store had applied it before
+    /// and only receipts can tell. Frees memory, and may tell a broker for its dashboards; nothing depends on it.
+    async fn acknowledge(&self, batch: &Batch, applied: Option<&Applied>);
 
     /// The store certainly did not apply the batch. A log that keeps its records answers [`Refused::Kept`].
     async fn refuse(&self, batch: &Batch, error: &StoreError) -> Refused;

@@ -227,7 +227,7 @@ impl TallyStore for MemoryStore {
             }
         }
         let tallies = changed.into_iter().filter_map(|poll| state.live(poll).map(|kept| self.tally(kept))).collect();
-        Ok(Applied { outcomes: settlement.outcomes, tallies })
+        Ok(Applied { outcomes: settlement.outcomes, repeats: settlement.repeats, tallies })
     }
 
     async fn checkpoint(&self) -> Result<Checkpoint, StoreError> {

@@ -121,6 +121,9 @@ pub struct CountedVote {
 pub struct Applied {
     /// The outcome of each entry, in the order of [`Batch::positioned`], as it is at the end of the batch.
     pub outcomes: Vec<Outcome>,
+    /// Which entries repeat a vote id that their voter had used before, as ascending indices into `outcomes`: each has the outcome
+    /// of the first vote of that name, which may have chosen differently.
+    pub repeats: Vec<usize>,
     /// The new tallies of the polls whose tally changed.
     pub tallies: Vec<Tally>,
 }

@@ -17,6 +17,8 @@ pub(crate) type Ballots = HashMap<(PollId, VoterKey), Ballot>;
 pub(crate) struct Settlement {
     /// The outcome of each entry at the end of the batch, in the order of [`Batch::positioned`].
     pub(crate) outcomes: Vec<Outcome>,
+    /// Which entries repeat a vote id, ascending.
+    pub(crate) repeats: Vec<usize>,
     /// What is added to the counts beside each partition's checkpoint.
     pub(crate) counts: BTreeMap<Partition, OutcomeCounts>,
     /// What is added to the tally of each poll whose tally changes.
@@ -60,6 +62,9 @@ pub(crate) fn settle<'a>(batch: &Batch, poll_of: impl Fn(PollId) -> Option<&'a P
                 Entry::Vote(vote) => {
                     let decision = settle_vote(vote, position, poll_of(vote.poll), ballots, &mut settlement);
                     add_to_counts(&mut counts, &decision);
+                    if matches!(decision, Decision::Repeat(_)) {
+                        settlement.repeats.push(settlement.outcomes.len());
+                    }
                     displaced_any |= matches!(decision, Decision::Stand { displaced: Some(_), .. });
                     decision.outcome()
                 }

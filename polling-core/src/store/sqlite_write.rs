@@ -92,7 +92,7 @@ pub(super) async fn apply(connection: &mut Connection, batch: Batch, epoch: u64)
     for (partition, counts) in &settlement.counts {
         execute(connection, count_outcomes(query(statements::ADD_COUNTS).bind(i64::from(partition.0)), counts)).await?;
     }
-    Ok(Applied { outcomes: settlement.outcomes, tallies })
+    Ok(Applied { outcomes: settlement.outcomes, repeats: settlement.repeats, tallies })
 }
 
 /// The whole fence: where a checkpoint does not stand where the batch starts, somebody else has applied these records.

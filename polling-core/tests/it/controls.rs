@@ -100,7 +100,7 @@ impl Hooks for AcknowledgesFirst {
         if let Some(held) = held {
             inner.apply(&held).await?;
         }
-        Ok(Applied { outcomes: vec![Outcome::Counted; batch.len()], tallies: Vec::new() })
+        Ok(Applied { outcomes: vec![Outcome::Counted; batch.len()], ..Applied::default() })
     }
 }
 

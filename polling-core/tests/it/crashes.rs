@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use polling_core::bus::memory::MemoryBus;
 use polling_core::checkpoint::{Batch, Entry};
 use polling_core::clock::Timestamp;
-use polling_core::conformance::fixture::{NOW, poll};
+use polling_core::conformance::fixture::{NOW, cast, poll};
 use polling_core::conformance::{StoreUnderTest, assert_equals_the_oracle, random_vote};
 use polling_core::fault::{FaultRates, Faults, FaultyBus, FaultyStore};
-use polling_core::ingest::Ingest;
+use polling_core::ingest::{Ingest, Step};
 use polling_core::model::{Poll, Vote};
 use polling_core::sink::memory::memory_log;
 use polling_core::sink::{Recorded, SinkError, VoteSink};
@@ -214,6 +214,35 @@ pub(crate) fn block_on(test: impl Future<Output = ()>) {
 
 pub(crate) fn memory_store() -> StoreUnderTest {
     StoreUnderTest::forgetful(Arc::new(MemoryStore::default()))
+}
+
+#[tokio::test]
+async fn a_second_memory_log_over_the_same_store_acknowledges_nothing_that_was_not_applied() {
+    let store = memory_store();
+    let poll = poll(2, |_| {});
+    store.polls.create(&poll).await.expect("created");
+    let start = || {
+        let (sink, source) = memory_log(50);
+        (sink, Ingest::new(Arc::new(source), Arc::clone(&store.tallies), Arc::new(MemoryBus::new())))
+    };
+    let ((first, mut first_loop), (second, mut second_loop)) = (start(), start());
+    // Both believe that they stand at the beginning.
+    step(&mut first_loop, MEMORY).await;
+    step(&mut second_loop, MEMORY).await;
+    let send = |sink: &polling_core::sink::memory::MemorySink, voter| {
+        let (sink, vote) = (sink.clone(), cast(&poll, voter, voter, &[1]));
+        tokio::spawn(async move { sink.record(vote).await })
+    };
+    let (applied, applied_too) = (send(&first, 1), send(&first, 2));
+    tokio::task::yield_now().await;
+    step(&mut first_loop, MEMORY).await;
+    assert!(applied.await.expect("no panic").is_ok() && applied_too.await.expect("no panic").is_ok());
+    let fenced = send(&second, 3);
+    tokio::task::yield_now().await;
+    assert_eq!(step(&mut second_loop, MEMORY).await, Some(Step::Fenced));
+    step(&mut second_loop, MEMORY).await;
+    let answer = fenced.await.expect("no panic");
+    assert!(matches!(answer, Err(SinkError::Unknown { .. })), "{answer:?}");
 }
 
 proptest! {

@@ -82,7 +82,7 @@ impl VoteSource for KeptSource {
         Ok(())
     }
 
-    async fn acknowledge(&self, _batch: &Batch, _outcomes: Option<&[Outcome]>) {}
+    async fn acknowledge(&self, _batch: &Batch, _applied: Option<&Applied>) {}
 
     async fn refuse(&self, _batch: &Batch, _error: &StoreError) -> Refused {
         Refused::Kept

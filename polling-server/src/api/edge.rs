@@ -43,6 +43,13 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             response.set_data(PathPattern(Arc::clone(&VOTE_PATTERN)));
             return response;
         }
+        if *request.method() == Method::HEAD {
+            return Box::pin(self.answer_head(request)).await;
+        }
+        self.answer_by_router(request).await
+    }
+
+    async fn answer_by_router(&self, request: Request) -> Response {
         let path = request.uri().path().to_owned();
         match self.inner.call(request).await {
             Ok(response) => response,
@@ -60,7 +67,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
     /// GET without its body; the length stays.
     async fn answer_head(&self, mut request: Request) -> Response {
         request.set_method(Method::GET);
-        let mut response = self.answer(request).await;
+        let mut response = self.answer_by_router(request).await;
         let body: http_body_util::combinators::BoxBody<bytes::Bytes, std::io::Error> = response.take_body().into();
         if let Some(length) = hyper::body::Body::size_hint(&body).exact() {
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -101,9 +108,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
-        let is_head = *request.method() == Method::HEAD;
-        let answered = async { if is_head { self.answer_head(request).await } else { self.answer(request).await } };
-        let mut response = match AssertUnwindSafe(answered).catch_unwind().await {
+        let mut response = match AssertUnwindSafe(self.answer(request)).catch_unwind().await {
             Ok(response) => response,
             Err(panic) => {
                 tracing::error!(panic = panic_text(&*panic), "a handler panicked");

@@ -14,7 +14,7 @@ mod leaderboard;
 mod live_document;
 pub(crate) mod negotiation;
 pub(crate) mod operations;
-mod parameter;
+pub(crate) mod parameter;
 mod poll_answers;
 mod poll_body;
 mod poll_changes;

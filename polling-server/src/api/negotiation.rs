@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use poem::http::{HeaderMap, HeaderName, header};
+use poem::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::problem::Problem;
 use super::problem_kind::ProblemKind;
@@ -16,6 +16,12 @@ pub(crate) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("prefe
 
 /// Refuses a request that takes no answer of this media type.
 pub(crate) fn require_acceptable(headers: &HeaderMap, media_type: &str) -> Result<(), Problem> {
+    // What most clients send is told apart without reading it in full.
+    let is_usual = |value: &HeaderValue| value.as_bytes() == b"*/*" || value.as_bytes() == media_type.as_bytes();
+    let mut values = headers.get_all(header::ACCEPT).iter();
+    if values.next().is_none_or(is_usual) && values.next().is_none() {
+        return Ok(());
+    }
     let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let mut ranges = values.flat_map(|value| value.split(',')).map(str::trim).filter(|range| !range.is_empty()).peekable();
     if ranges.peek().is_none() {
@@ -79,7 +85,7 @@ mod tests {
     fn headers(name: &HeaderName, values: &[&'static str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for value in values {
-            headers.append(name.clone(), poem::http::HeaderValue::from_static(value));
+            headers.append(name.clone(), HeaderValue::from_static(value));
         }
         headers
     }
@@ -94,6 +100,8 @@ mod tests {
         for accept in ["text/html", "application/json;q=0", "*/*, application/json; q=0.0", "application/xml, text/*"] {
             assert!(require_acceptable(&headers(&header::ACCEPT, &[accept]), "application/json").is_err(), "{accept}");
         }
+        let both = headers(&header::ACCEPT, &["*/*", "application/json;q=0"]);
+        assert!(require_acceptable(&both, "application/json").is_err());
         assert!(require_acceptable(&headers(&header::ACCEPT, &[""]), "application/json").is_ok());
         assert!(require_acceptable(&HeaderMap::new(), "application/json").is_ok());
     }

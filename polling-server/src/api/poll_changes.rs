@@ -6,7 +6,7 @@ use bytes::Bytes;
 use poem::Response;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem_openapi::Object;
-use polling_core::bus::Update;
+use polling_core::bus::{Update, UpdateBus};
 use polling_core::model::PollId;
 use polling_core::secret::OwnerToken;
 use polling_core::store::PollSnapshot;
@@ -77,10 +77,13 @@ pub(crate) async fn create(service: &Service, caller: Caller<'_>, bytes: &Bytes)
 pub(crate) async fn close(service: &Service, caller: Caller<'_>, poll: Option<PollId>) -> Result<Response, Problem> {
     require_acceptable(caller.headers, JSON)?;
     let poll = owned_poll(service, caller, poll).await?;
-    let (polls, now) = (Arc::clone(&service.polls), service.clock.now());
-    let snapshot = store_calls::write(service, async move { polls.close(poll, now).await }).await?;
-    let snapshot = snapshot.ok_or_else(|| Problem::new(ProblemKind::PollNotFound))?;
-    announce(service, poll).await;
+    let (polls, bus, now) = (Arc::clone(&service.polls), Arc::clone(&service.bus), service.clock.now());
+    let change = async move {
+        let snapshot = polls.close(poll, now).await?;
+        announce(&*bus, poll).await;
+        Ok(snapshot)
+    };
+    let snapshot = store_calls::write(service, change).await?.ok_or_else(|| Problem::new(ProblemKind::PollNotFound))?;
     // A close comes after every vote that was counted, which may be a moment from now.
     let closed_at = snapshot.poll.closes_at.map_or(now, |closes_at| closes_at.max(now));
     json_response(StatusCode::OK, &PollBody::new(&snapshot, closed_at, true))
@@ -89,10 +92,13 @@ pub(crate) async fn close(service: &Service, caller: Caller<'_>, poll: Option<Po
 /// Archives a poll, for its owner.
 pub(crate) async fn archive(service: &Service, caller: Caller<'_>, poll: Option<PollId>) -> Result<Response, Problem> {
     let poll = owned_poll(service, caller, poll).await?;
-    let polls = Arc::clone(&service.polls);
-    let existed = store_calls::write(service, async move { polls.archive(poll).await }).await?;
-    announce(service, poll).await;
-    if existed {
+    let (polls, bus) = (Arc::clone(&service.polls), Arc::clone(&service.bus));
+    let change = async move {
+        let existed = polls.archive(poll).await?;
+        announce(&*bus, poll).await;
+        Ok(existed)
+    };
+    if store_calls::write(service, change).await? {
         Ok(Response::builder().status(StatusCode::NO_CONTENT).finish())
     } else {
         Err(Problem::new(ProblemKind::PollNotFound))
@@ -122,16 +128,10 @@ async fn owned_poll(service: &Service, caller: Caller<'_>, poll: Option<PollId>)
     }
 }
 
-/// Tells this server and the others. They find out from the store should the news be lost.
-async fn announce(service: &Service, poll: PollId) {
-    let updates = vec![Update::Changed(poll)];
-    let bus = Arc::clone(&service.bus);
-    let publication = Box::pin(async move { bus.publish(updates).await });
-    match store_calls::undisturbed(service.limits.deadline, publication).await {
-        Some(Ok(())) => {}
-        Some(Err(error)) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "a change of a poll was not published");
-        }
-        None => tracing::warn!("a change of a poll was not published in time"),
+/// Tells this server and the others, in the task of the change itself: so it is told even when the client has gone away. They
+/// find out from the store should the news be lost.
+async fn announce(bus: &dyn UpdateBus, poll: PollId) {
+    if let Err(error) = bus.publish(vec![Update::Changed(poll)]).await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "a change of a poll was not published");
     }
 }

@@ -53,6 +53,7 @@ pub struct Problem {
     detail: Option<Cow<'static, str>>,
     errors: Vec<FieldError>,
     allow: Option<String>,
+    retry_after_seconds: u32,
     set_cookie: Option<HeaderValue>,
 }
 
@@ -75,7 +76,7 @@ impl Problem {
     /// A problem without particulars.
     #[must_use]
     pub const fn new(kind: ProblemKind) -> Self {
-        Self { kind, detail: None, errors: Vec::new(), allow: None, set_cookie: None }
+        Self { kind, detail: None, errors: Vec::new(), allow: None, retry_after_seconds: RETRY_AFTER_SECONDS, set_cookie: None }
     }
 
     /// A problem with what is particular about this occurrence, in a sentence.
@@ -95,6 +96,12 @@ impl Problem {
     #[must_use]
     pub fn method_not_allowed(allow: String) -> Self {
         Self { allow: Some(allow), ..Self::new(ProblemKind::MethodNotAllowed) }
+    }
+
+    /// The client has used up its share and gets a new one in so many seconds.
+    #[must_use]
+    pub fn rate_limited(retry_after_seconds: u32) -> Self {
+        Self { retry_after_seconds, ..Self::new(ProblemKind::RateLimited) }
     }
 
     /// What a failed read is to a client. The cause goes into the log and nowhere else.
@@ -186,7 +193,7 @@ impl ResponseError for Problem {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             ProblemKind::NotRecorded | ProblemKind::OutcomeUnknown | ProblemKind::Unavailable | ProblemKind::RateLimited => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(self.retry_after_seconds));
             }
             _ => {}
         }

@@ -32,6 +32,16 @@ pub(crate) async fn undisturbed<T: Send + 'static>(deadline: Duration, mut call:
     }
 }
 
+/// Waits for a call that may be dropped; `None` when that takes longer than `deadline`.
+pub(crate) async fn within<T>(deadline: Duration, call: impl Future<Output = T>) -> Option<T> {
+    let mut call = std::pin::pin!(call);
+    // What is at hand at once needs no timer, and on the way of a vote that is nearly everything.
+    if let Poll::Ready(answer) = futures_util::poll!(&mut call) {
+        return Some(answer);
+    }
+    tokio::time::timeout(deadline, call).await.ok()
+}
+
 /// Reads from the store for a client that waits for the answer.
 pub(crate) async fn read<T: Send + 'static>(
     service: &Service,
@@ -60,10 +70,10 @@ pub(crate) async fn write<T: Send + 'static>(
 pub(crate) async fn existing_poll(service: &Service, poll: Option<PollId>) -> Result<Arc<PollView>, Problem> {
     let not_found = || Problem::new(ProblemKind::PollNotFound);
     let poll = poll.ok_or_else(not_found)?;
-    match tokio::time::timeout(service.limits.deadline, service.views.poll(poll)).await {
-        Ok(Ok(view)) => view.ok_or_else(not_found),
-        Ok(Err(error)) => Err(Problem::of_failed_read(&error)),
-        Err(_) => Err(Problem::new(ProblemKind::Unavailable)),
+    match within(service.limits.deadline, service.views.poll(poll)).await {
+        Some(Ok(view)) => view.ok_or_else(not_found),
+        Some(Err(error)) => Err(Problem::of_failed_read(&error)),
+        None => Err(Problem::new(ProblemKind::Unavailable)),
     }
 }
 

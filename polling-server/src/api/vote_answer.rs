@@ -1,5 +1,6 @@
 //! How an accepted vote is answered.
 
+use bytes::Bytes;
 use poem::Response;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem_openapi::Object;
@@ -33,14 +34,21 @@ pub(crate) struct Extras {
 /// 202 with the vote, where its receipt is found, and the extras.
 pub(crate) fn accepted_response(accepted: &Accepted, extras: Extras) -> Response {
     let Accepted { receipt, vote_id, .. } = accepted;
-    let status = accepted.status();
     // Every part is plain ASCII without anything to escape, so the JSON can be put together as it is.
-    let body = format!(r#"{{"receipt":"{receipt}","status":"{status}","vote_id":"{vote_id}"}}"#);
-    let mut response = Response::builder().status(StatusCode::ACCEPTED).body(body);
+    let mut digits = Uuid::encode_buffer();
+    let parts = [
+        "{\"receipt\":\"",
+        receipt,
+        "\",\"status\":\"",
+        accepted.status(),
+        "\",\"vote_id\":\"",
+        vote_id.0.hyphenated().encode_lower(&mut digits),
+        "\"}",
+    ];
+    let mut response = Response::builder().status(StatusCode::ACCEPTED).body(parts.concat());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Ok(location) = HeaderValue::try_from(format!("/receipts/{receipt}")) {
+    if let Ok(location) = HeaderValue::from_maybe_shared(Bytes::from(["/receipts/", receipt].concat())) {
         headers.insert(header::LOCATION, location);
     }
     if let Some(cookie) = extras.set_cookie {

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use polling_core::model::{Outcome, Poll, PollState, Receipt, Vote, VoteId, VoteKind, VoterKey};
 use polling_core::sink::{Recorded, SinkError};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::problem::Problem;
 use super::problem_kind::ProblemKind;
 use super::recent_voters::RecentVoters;
-use super::store_calls::{self, undisturbed};
+use super::store_calls::{self, undisturbed, within};
 use crate::service::Service;
 
 /// How long a vote waits to hear whether its voter is known to have voted: a courtesy is not worth more.
@@ -75,34 +75,39 @@ impl VoteDesk {
             PollState::Open => {}
             PollState::Scheduled => return Err(Problem::new(ProblemKind::PollNotOpen)),
             PollState::Closed if vote_id.is_none() => return Err(Problem::new(ProblemKind::PollClosed)),
-            PollState::Closed => return self.repeated_after_close(poll, &vote).await,
+            PollState::Closed => return Box::pin(self.repeated_after_close(poll, &vote)).await,
         }
         if self.recent.saw(voter)
-            && let Some(answer) = self.answer_to_known_voter(poll, &vote).await
+            && let Some(answer) = Box::pin(self.answer_to_known_voter(poll, &vote)).await
         {
             return answer;
         }
+        // The ways that few votes take are boxed, so that all the others carry less with them.
         let recorded = self.record(vote).await?;
         self.recent.note(voter);
         let receipt = Receipt::of(&vote, recorded.position);
-        let outcome = match (recorded.outcome, wait) {
-            (None, Some(wait)) => self.await_outcome(receipt, wait).await,
-            (outcome, _) => outcome,
+        let (outcome, is_of_this_arrival) = match (recorded.outcome, wait) {
+            (None, Some(wait)) => (Box::pin(self.await_outcome(receipt, wait)).await, vote_id.is_none()),
+            (outcome, _) => (outcome, vote_id.is_none() || !recorded.is_repeat),
         };
-        self.answer(&vote, &receipt, outcome, vote_id.is_some()).await
+        match outcome {
+            None | Some(Outcome::Superseded) => Ok(self.accepted(&vote, &receipt, outcome.is_some())),
+            Some(Outcome::Counted) if is_of_this_arrival => Ok(self.accepted(&vote, &receipt, true)),
+            Some(outcome) => Box::pin(self.answer(&vote, &receipt, outcome)).await,
+        }
     }
 
     async fn record(&self, vote: Vote) -> Result<Recorded, Problem> {
-        match timeout(self.service.limits.deadline, self.service.sink.record(vote)).await {
-            Ok(Ok(recorded)) => Ok(recorded),
-            Ok(Err(error)) => {
+        match within(self.service.limits.deadline, self.service.sink.record(vote)).await {
+            Some(Ok(recorded)) => Ok(recorded),
+            Some(Err(error)) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a vote was not acknowledged");
                 Err(Problem::new(match error {
                     SinkError::NotRecorded { .. } => ProblemKind::NotRecorded,
                     SinkError::Unknown { .. } => ProblemKind::OutcomeUnknown,
                 }))
             }
-            Err(_) => Err(Problem::new(ProblemKind::OutcomeUnknown)),
+            None => Err(Problem::new(ProblemKind::OutcomeUnknown)),
         }
     }
 
@@ -125,11 +130,16 @@ impl VoteDesk {
     /// A client may send a vote again after the close; it is answered by the outcome of its first arrival, if there was one.
     async fn repeated_after_close(&self, poll: &Poll, vote: &Vote) -> Result<Accepted, Problem> {
         let receipt = Receipt::of(vote, None);
-        let standing = store_calls::standing(&self.service, vote.poll, vote.voter).await?;
+        // This attempt is not recorded, but the first one may be.
+        let unknown = |problem: Problem| match problem.kind() {
+            ProblemKind::Unavailable => Problem::new(ProblemKind::OutcomeUnknown),
+            _ => problem,
+        };
+        let standing = store_calls::standing(&self.service, vote.poll, vote.voter).await.map_err(unknown)?;
         if standing.is_some_and(|standing| standing.id == vote.id && standing.choices != vote.kind.choices()) {
             return Err(vote_id_used());
         }
-        match store_calls::outcome(&self.service, receipt).await? {
+        match store_calls::outcome(&self.service, receipt).await.map_err(unknown)? {
             Some(Outcome::Counted | Outcome::Superseded) => Ok(self.accepted(vote, &receipt, true)),
             Some(Outcome::Invalid) => Err(self.invalid(vote).await),
             // Whatever else it says it derives from the time of this arrival, which is not the first.
@@ -138,20 +148,12 @@ impl VoteDesk {
         }
     }
 
-    async fn answer(
-        &self,
-        vote: &Vote,
-        receipt: &Receipt,
-        outcome: Option<Outcome>,
-        is_named_by_client: bool,
-    ) -> Result<Accepted, Problem> {
+    /// Answers a vote by an outcome that is not the end of it.
+    async fn answer(&self, vote: &Vote, receipt: &Receipt, outcome: Outcome) -> Result<Accepted, Problem> {
         match outcome {
-            None => Ok(self.accepted(vote, receipt, false)),
-            Some(Outcome::Superseded) => Ok(self.accepted(vote, receipt, true)),
-            Some(Outcome::Counted) => {
-                // Counted may be the outcome of an earlier vote of this name, and that may have chosen differently.
-                if is_named_by_client
-                    && let Ok(Some(standing)) = store_calls::standing(&self.service, vote.poll, vote.voter).await
+            Outcome::Counted | Outcome::Superseded => {
+                // It may be the outcome of an earlier vote of this name, and that may have chosen differently.
+                if let Ok(Some(standing)) = store_calls::standing(&self.service, vote.poll, vote.voter).await
                     && standing.id == vote.id
                     && standing.choices != vote.kind.choices()
                 {
@@ -159,9 +161,9 @@ impl VoteDesk {
                 }
                 Ok(self.accepted(vote, receipt, true))
             }
-            Some(Outcome::Duplicate) => Err(Problem::new(ProblemKind::AlreadyVoted)),
-            Some(Outcome::Late) => Err(Problem::new(ProblemKind::PollClosed)),
-            Some(Outcome::Invalid) => Err(self.invalid(vote).await),
+            Outcome::Duplicate => Err(Problem::new(ProblemKind::AlreadyVoted)),
+            Outcome::Late => Err(Problem::new(ProblemKind::PollClosed)),
+            Outcome::Invalid => Err(self.invalid(vote).await),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The leaderboard as it is shown.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use polling_core::bus::Update;
@@ -9,7 +9,7 @@ use polling_core::leaderboard::{BOARD_OPTIONS_MAX, Leaderboard};
 use polling_core::model::{PollId, PollState, ResultsVisibility};
 use polling_core::store::{StoreError, TallyStore};
 
-use super::views::{Sendable, Views};
+use super::views::{PollView, Sendable, Views};
 use crate::api::types::{LeaderboardBody, LeaderboardEntry};
 
 /// Polls that may wait to be looked at before the board is rather filled anew from the store.
@@ -17,7 +17,8 @@ const WAITING_POLLS_MAX: usize = 10_000;
 
 /// Keeps the leaderboard over the open polls whose results everybody may see.
 ///
-/// News is noted at once and worked in when somebody looks, so that a busy store pays a comparison for each tally.
+/// News is noted at once and worked in when somebody looks, so that a busy store pays a comparison for each tally. A look that is
+/// dropped half way leaves what it has not finished to the next.
 pub struct Board {
     tallies: Arc<dyn TallyStore>,
     views: Arc<Views>,
@@ -31,17 +32,32 @@ pub struct Board {
 
 struct State {
     board: Leaderboard,
-    /// Polls with news that may matter.
-    waiting: BTreeSet<PollId>,
-    /// Whether the board must be filled from the store. While it is being filled, any poll may matter.
-    unfilled: bool,
+    /// Polls with news that may matter, each with the number of its latest news: what comes while a poll is being looked at keeps
+    /// it waiting.
+    waiting: BTreeMap<PollId, u64>,
+    /// Counts news.
+    noted: u64,
+    /// Whether the board must be filled from the store, since which news. While it is being filled, any poll may matter.
+    unfilled: Option<u64>,
+}
+
+impl State {
+    fn note(&mut self, poll: PollId) {
+        self.noted += 1;
+        self.waiting.insert(poll, self.noted);
+    }
+
+    fn spoil(&mut self) {
+        self.noted += 1;
+        self.unfilled = Some(self.noted);
+    }
 }
 
 impl Board {
     /// A board that fills itself when somebody looks at it.
     #[must_use]
     pub fn new(tallies: Arc<dyn TallyStore>, views: Arc<Views>, clock: Arc<dyn Clock>) -> Self {
-        let state = State { board: Leaderboard::new(), waiting: BTreeSet::new(), unfilled: true };
+        let state = State { board: Leaderboard::new(), waiting: BTreeMap::new(), noted: 0, unfilled: Some(0) };
         let process = clock.now().as_micros().unsigned_abs();
         Self { tallies, views, clock, state: Mutex::new(state), working: tokio::sync::Mutex::new(()), process }
     }
@@ -52,23 +68,23 @@ impl Board {
         let mut matters = false;
         for update in updates {
             let poll = match update {
-                Update::Tally(tally) if state.unfilled || state.board.concerns(tally) => tally.poll,
+                Update::Tally(tally) if state.unfilled.is_some() || state.board.concerns(tally) => tally.poll,
                 Update::Changed(poll) => *poll,
                 Update::Tally(_) | Update::Progress { .. } => continue,
             };
             matters = true;
-            state.waiting.insert(poll);
+            state.note(poll);
         }
         if state.waiting.len() > WAITING_POLLS_MAX {
             state.waiting.clear();
-            state.unfilled = true;
+            state.spoil();
         }
         matters
     }
 
     /// Has the board filled anew: news was lost.
     pub fn forget_all(&self) {
-        self.state().unfilled = true;
+        self.state().spoil();
     }
 
     /// The best options, at most `limit`, with everything worked in that was noted before the call.
@@ -79,18 +95,25 @@ impl Board {
     pub async fn top(&self, limit: usize) -> Result<LeaderboardBody, StoreError> {
         let _working = self.working.lock().await;
         self.work_in().await?;
-        let (version, leaders) = {
-            let state = self.state();
-            (state.board.version(), state.board.top(limit))
-        };
-        let mut entries = Vec::with_capacity(leaders.len());
-        for leader in &leaders {
-            if let Some(view) = self.views.poll(leader.poll).await? {
-                let rank = u32::try_from(entries.len() + 1).unwrap_or(u32::MAX);
-                entries.extend(LeaderboardEntry::new(rank, leader, view.snapshot()));
+        loop {
+            let (version, leaders) = {
+                let state = self.state();
+                (state.board.version(), state.board.top(limit))
+            };
+            let mut entries = Vec::with_capacity(leaders.len());
+            let mut misplaced = None;
+            for (leader, rank) in leaders.iter().zip(1..) {
+                match self.shown(leader.poll).await? {
+                    Some(view) => entries.extend(LeaderboardEntry::new(rank, leader, view.snapshot())),
+                    None => misplaced = Some(leader.poll),
+                }
+            }
+            // A poll may have closed since it was looked at, by its plan or because the news was lost.
+            match misplaced {
+                Some(poll) => self.state().board.remove_poll(poll),
+                None => return Ok(LeaderboardBody { version, entries }),
             }
         }
-        Ok(LeaderboardBody { version, entries })
     }
 
     /// The body of `GET /leaderboard`.
@@ -101,43 +124,50 @@ impl Board {
     pub async fn sendable(&self, limit: usize) -> Result<Sendable, StoreError> {
         let body = self.top(limit).await?;
         let etag = format!("\"{:x}.{}.{limit}\"", self.process, body.version);
+        // The body is made of texts and numbers, which always serialise.
         Ok(Sendable { body: serde_json::to_vec(&body).unwrap_or_default().into(), etag })
+    }
+
+    /// The poll, if it belongs on the board now.
+    async fn shown(&self, poll: PollId) -> Result<Option<Arc<PollView>>, StoreError> {
+        Ok(self.views.poll(poll).await?.filter(|view| {
+            let poll = &view.snapshot().poll;
+            poll.results == ResultsVisibility::Always && poll.state(self.clock.now()) == PollState::Open
+        }))
     }
 
     async fn work_in(&self) -> Result<(), StoreError> {
         self.fill_if_needed().await?;
-        loop {
-            let Some(poll) = self.state().waiting.pop_first() else { break };
-            let view = match self.views.poll(poll).await {
-                Ok(view) => view,
-                Err(error) => {
-                    self.state().waiting.insert(poll);
-                    return Err(error);
-                }
-            };
-            let shown = view.filter(|view| {
-                let poll = &view.snapshot().poll;
-                poll.results == ResultsVisibility::Always && poll.state(self.clock.now()) == PollState::Open
-            });
-            match shown {
-                Some(view) => self.state().board.update(&view.snapshot().tally),
-                None => self.state().board.remove_poll(poll),
+        // What comes from now on waits for the next look: a flood must not keep this one busy for ever.
+        let waiting: Vec<(PollId, u64)> = self.state().waiting.iter().map(|(&poll, &noted)| (poll, noted)).collect();
+        for (poll, noted) in waiting {
+            let view = self.shown(poll).await?;
+            let mut state = self.state();
+            match view {
+                Some(view) => state.board.update(&view.snapshot().tally),
+                None => state.board.remove_poll(poll),
+            }
+            if state.waiting.get(&poll) == Some(&noted) {
+                state.waiting.remove(&poll);
             }
         }
         {
             let mut state = self.state();
-            state.unfilled |= state.board.is_thin();
+            if state.board.is_thin() {
+                state.spoil();
+            }
         }
         self.fill_if_needed().await
     }
 
     /// Fills the board from the store. News that comes meanwhile waits, whatever it is, and is worked in afterwards.
     async fn fill_if_needed(&self) -> Result<(), StoreError> {
-        if self.state().unfilled {
-            let leaders = self.tallies.leaders(BOARD_OPTIONS_MAX, self.clock.now()).await?;
-            let mut state = self.state();
-            state.board.fill(&leaders, leaders.len() < BOARD_OPTIONS_MAX);
-            state.unfilled = false;
+        let Some(since) = self.state().unfilled else { return Ok(()) };
+        let leaders = self.tallies.leaders(BOARD_OPTIONS_MAX, self.clock.now()).await?;
+        let mut state = self.state();
+        state.board.fill(&leaders, leaders.len() < BOARD_OPTIONS_MAX);
+        if state.unfilled == Some(since) {
+            state.unfilled = None;
         }
         Ok(())
     }

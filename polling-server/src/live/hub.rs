@@ -229,7 +229,11 @@ impl Hub {
                             news
                         });
                     }
-                    Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "the leaderboard was not read"),
+                    Err(error) => {
+                        tracing::debug!(error = &error as &dyn std::error::Error, "the leaderboard was not read");
+                        // The news is still there to be worked in.
+                        self.board_dirty.notify_one();
+                    }
                 }
             }
             tokio::time::sleep(self.interval).await;
@@ -239,6 +243,8 @@ impl Hub {
     async fn run_reconciliation(&self) {
         loop {
             tokio::time::sleep(RECONCILE_INTERVAL).await;
+            // A poll may have closed by its plan, of which the board hears only when somebody looks.
+            self.board_dirty.notify_one();
             let watched: Vec<(PollId, Version)> = self
                 .topics()
                 .iter()

@@ -15,8 +15,13 @@ use tokio::sync::watch;
 
 use crate::api::types::PollBody;
 
-/// Polls kept ready: those that are read and watched now. At 4 options one takes about 2 KiB.
-const POLLS_CACHED_MAX: u64 = 10_000;
+/// Bytes of polls kept ready, those that are read and watched now: some ten thousand polls of a few short options.
+const CACHED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// What a poll takes besides its texts, roughly: the structures, and for each option the numbers and names in two bodies.
+const POLL_BYTES: usize = 1024;
+const OPTION_BYTES: usize = 128;
+/// Groups of polls that forget together: so many that a flood of news about some hardly ever touches a read of another.
+const FORGETTING_GROUPS: usize = 4096;
 /// How long a poll is shown without asking the store again: what a lost update costs a reader at most.
 const FRESH_FOR: Duration = Duration::from_secs(2);
 
@@ -63,6 +68,13 @@ impl PollView {
         cached.get_or_init(|| self.serialised(now, visible)).clone()
     }
 
+    /// What it takes in memory, roughly: the texts once, and again in each of the two bodies.
+    fn bytes(&self) -> usize {
+        let poll = &self.snapshot.poll;
+        let texts = poll.question.len() + poll.options.iter().map(String::len).sum::<usize>();
+        POLL_BYTES + poll.options.len() * OPTION_BYTES + 3 * texts
+    }
+
     fn serialised(&self, now: Timestamp, visible: bool) -> Sendable {
         let body = PollBody::new(&self.snapshot, now, visible);
         let version = self.snapshot.tally.version;
@@ -80,8 +92,8 @@ pub struct Views {
     cache: Cache<PollId, Arc<PollView>>,
     /// Held while a view is compared with the cached one and put in its place.
     placing: Mutex<()>,
-    /// Grows whenever something was forgotten: a read that began before must not be cached after.
-    forgotten: AtomicU64,
+    /// For each group of polls, grows whenever one was forgotten: a read that began before must not be cached after.
+    forgotten: Box<[AtomicU64]>,
     progress: watch::Sender<Checkpoint>,
 }
 
@@ -89,9 +101,10 @@ impl Views {
     /// Views over this store.
     #[must_use]
     pub fn new(polls: Arc<dyn PollStore>, clock: Arc<dyn Clock>) -> Self {
-        let cache = Cache::builder().max_capacity(POLLS_CACHED_MAX).time_to_live(FRESH_FOR).build();
-        let (forgotten, progress) = (AtomicU64::new(0), watch::Sender::default());
-        Self { polls, clock, cache, placing: Mutex::new(()), forgotten, progress }
+        let weigher = |_: &PollId, view: &Arc<PollView>| u32::try_from(view.bytes()).unwrap_or(u32::MAX);
+        let cache = Cache::builder().max_capacity(CACHED_BYTES_MAX).weigher(weigher).time_to_live(FRESH_FOR).build();
+        let forgotten = (0..FORGETTING_GROUPS).map(|_| AtomicU64::new(0)).collect();
+        Self { polls, clock, cache, placing: Mutex::new(()), forgotten, progress: watch::Sender::default() }
     }
 
     /// The poll as it is now; `None` when there is none. Never older than what [`absorb`](Self::absorb) was told.
@@ -103,14 +116,9 @@ impl Views {
         if let Some(view) = self.cache.get(&poll) {
             return Ok(Some(view));
         }
-        let forgotten = self.forgotten.load(Ordering::SeqCst);
+        let forgotten = self.forgotten(poll).load(Ordering::SeqCst);
         let Some(snapshot) = self.polls.read(poll).await? else { return Ok(None) };
-        Ok(Some(self.place(PollView::new(snapshot, self.clock.now()), Some(forgotten))))
-    }
-
-    /// Puts a poll in its place that was just created or changed by this server.
-    pub fn show(&self, snapshot: PollSnapshot) {
-        self.place(PollView::new(snapshot, self.clock.now()), None);
+        Ok(Some(self.place(PollView::new(snapshot, self.clock.now()), forgotten)))
     }
 
     /// Takes in news.
@@ -135,14 +143,16 @@ impl Views {
     /// Has the poll read again.
     pub fn forget(&self, poll: PollId) {
         let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.forgotten.fetch_add(1, Ordering::SeqCst);
+        self.forgotten(poll).fetch_add(1, Ordering::SeqCst);
         self.cache.invalidate(&poll);
     }
 
     /// Has everything read again: news was lost.
     pub fn forget_all(&self) {
         let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.forgotten.fetch_add(1, Ordering::SeqCst);
+        for group in &self.forgotten {
+            group.fetch_add(1, Ordering::SeqCst);
+        }
         self.cache.invalidate_all();
     }
 
@@ -158,7 +168,7 @@ impl Views {
         let placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(cached) = self.cache.get(&tally.poll) else {
             // A read that is on its way may have begun before this tally was committed.
-            self.forgotten.fetch_add(1, Ordering::SeqCst);
+            self.forgotten(tally.poll).fetch_add(1, Ordering::SeqCst);
             return;
         };
         let known = cached.snapshot.tally.version;
@@ -174,8 +184,14 @@ impl Views {
         }
     }
 
+    fn forgotten(&self, poll: PollId) -> &AtomicU64 {
+        // The last bits of the identifier are random.
+        let [.., first, second] = *poll.as_uuid().as_bytes();
+        &self.forgotten[usize::from(u16::from_be_bytes([first, second])) % FORGETTING_GROUPS]
+    }
+
     /// Caches the view unless a newer one is there, or something was forgotten since `forgotten` was read; answers the newer.
-    fn place(&self, view: PollView, forgotten: Option<u64>) -> Arc<PollView> {
+    fn place(&self, view: PollView, forgotten: u64) -> Arc<PollView> {
         let poll = view.snapshot.poll.id;
         let view = Arc::new(view);
         let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -184,7 +200,7 @@ impl Views {
         {
             return cached;
         }
-        if forgotten.is_none_or(|before| before == self.forgotten.load(Ordering::SeqCst)) {
+        if forgotten == self.forgotten(poll).load(Ordering::SeqCst) {
             self.cache.insert(poll, Arc::clone(&view));
         }
         view

@@ -7,6 +7,7 @@ use polling_core::bus::Update;
 use polling_core::checkpoint::Batch;
 use polling_core::clock::ManualClock;
 use polling_core::conformance::fixture::{NOW, at, batch, cast, poll};
+use polling_core::fault::{FaultRates, Faults, FaultyStore};
 use polling_core::model::{Poll, Vote};
 use polling_core::shutdown::Shutdown;
 use polling_core::store::memory::MemoryStore;
@@ -25,22 +26,29 @@ struct World {
     views: Arc<Views>,
     board: Arc<Board>,
     hub: Arc<Hub>,
+    clock: Arc<ManualClock>,
     offset: u64,
 }
 
 impl World {
     async fn new(polls: &[&Poll]) -> Self {
+        Self::with_faults(polls, Faults::none()).await
+    }
+
+    /// Polls are read through a store with these faults.
+    async fn with_faults(polls: &[&Poll], faults: Faults) -> Self {
         let store = Arc::new(MemoryStore::default());
         for poll in polls {
             store.create(poll).await.expect("created");
         }
         let clock = Arc::new(ManualClock::new(NOW));
-        let views = Arc::new(Views::new(Arc::clone(&store) as Arc<dyn PollStore>, clock.clone()));
+        let faulty = Arc::new(FaultyStore::new(Arc::clone(&store) as Arc<dyn PollStore>, faults));
+        let views = Arc::new(Views::new(faulty, clock.clone()));
         let tallies = Arc::clone(&store) as Arc<dyn TallyStore>;
         let board = Arc::new(Board::new(Arc::clone(&tallies), Arc::clone(&views), clock.clone()));
-        let hub = Hub::new(Arc::clone(&views), Arc::clone(&board), tallies, clock, INTERVAL);
+        let hub = Hub::new(Arc::clone(&views), Arc::clone(&board), tallies, clock.clone(), INTERVAL);
         tokio::spawn(Arc::clone(&hub).run(Shutdown::new()));
-        Self { store, views, board, hub, offset: 0 }
+        Self { store, views, board, hub, clock, offset: 0 }
     }
 
     /// Applies votes without a word to anybody; answers what should have been published.
@@ -186,4 +194,44 @@ async fn the_leaderboard_follows_votes_closings_and_archivings() {
     world.hub.absorb(&[Update::Changed(second.id)]);
     assert_eq!(order(&world).await, [(1, first.id.as_uuid(), 1)]);
     assert!(world.board.top(10).await.expect("read").version > before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_at_the_leaderboard_that_is_dropped_loses_nothing() {
+    let poll = poll(2, |_| {});
+    let hesitating = FaultRates { hesitate: 100, ..FaultRates::default() };
+    let mut world = World::with_faults(&[&poll], Faults::new(hesitating, 1)).await;
+    let first_look = world.board.top(10).await.expect("read");
+    assert_eq!(first_look.entries, []);
+    world.apply(&[cast(&poll, 1, 1, &[1])]).await;
+    let mut polled = 0;
+    loop {
+        let mut look = std::pin::pin!(world.board.top(10));
+        // Polled a little further each time, and dropped: as when clients go away.
+        let mut done = None;
+        for _ in 0..=polled {
+            if let std::task::Poll::Ready(body) = futures_util::poll!(&mut look) {
+                done = Some(body.expect("read"));
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        if let Some(body) = done {
+            assert_eq!(body.entries.len(), 1, "the vote is on the board");
+            break;
+        }
+        polled += 1;
+    }
+    assert!(polled > 0, "some looks were dropped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_closes_by_its_plan_leaves_the_leaderboard_without_being_told() {
+    let (planned, open) = (poll(2, |draft| draft.closes_at = Some(at(5))), poll(2, |_| {}));
+    let mut world = World::new(&[&planned, &open]).await;
+    world.apply(&[cast(&planned, 1, 1, &[1]), cast(&open, 1, 2, &[1])]).await;
+    assert_eq!(world.board.top(10).await.expect("read").entries.len(), 2);
+    world.clock.advance(Duration::from_secs(6));
+    let body = world.board.top(10).await.expect("read");
+    assert_eq!(body.entries.iter().map(|entry| entry.poll_id).collect::<Vec<_>>(), [open.id.as_uuid()]);
 }

@@ -173,7 +173,7 @@ byId("creation").addEventListener("submit", guarded(async (event) => {
   byId("polls").replaceChildren();
   await listPolls();
   location.hash = poll.id;
-  say(`Created. The owner token, shown only now: ${poll.owner_token}`);
+  byId("owner").textContent = `The owner token of “${poll.question}”, shown only now: ${poll.owner_token}`;
 }));
 
 byId("more").addEventListener("click", guarded(listPolls));

@@ -7,6 +7,7 @@ mod edges;
 mod identities;
 mod lists;
 mod pages;
+mod pending;
 mod polls;
 mod repeats;
 mod support;

@@ -13,7 +13,7 @@ use polling_core::schedule::Scheduler;
 use polling_core::secret::Secret;
 use polling_core::shutdown::Shutdown;
 use polling_core::sink::VoteSink;
-use polling_core::sink::memory::memory_log;
+use polling_core::sink::memory::{MemorySink, memory_log};
 use polling_core::store::PollStore;
 use polling_core::store::memory::MemoryStore;
 use polling_server::api::access::Access;
@@ -32,7 +32,8 @@ pub(crate) const START: &str = "2026-11-24T12:00:00Z";
 pub(crate) struct Setup {
     pub(crate) access: Access,
     pub(crate) deadline: Duration,
-    pub(crate) sink: Option<Arc<dyn VoteSink>>,
+    /// Makes the sink out of the one that leads to the counting.
+    pub(crate) sink: fn(MemorySink) -> Arc<dyn VoteSink>,
     pub(crate) polls: Option<Arc<dyn PollStore>>,
     pub(crate) store: Arc<MemoryStore>,
 }
@@ -42,7 +43,7 @@ impl Default for Setup {
         Self {
             access: Access::open(),
             deadline: Duration::from_secs(5),
-            sink: None,
+            sink: |sink| Arc::new(sink),
             polls: None,
             store: Arc::new(MemoryStore::new(7)),
         }
@@ -132,7 +133,7 @@ impl Server {
         tokio::spawn(ingest.run(Shutdown::new()));
         let scheduler = Scheduler::new(polls.clone(), bus.clone(), clock.clone()).handle();
         let service = Arc::new(Service {
-            sink: sink.unwrap_or_else(|| Arc::new(memory_sink)),
+            sink: sink(memory_sink),
             polls,
             tallies: store.clone(),
             bus,

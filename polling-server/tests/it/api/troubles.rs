@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use polling_core::clock::Timestamp;
 use polling_core::model::{Poll, PollId, Vote};
+use polling_core::sink::memory::MemorySink;
 use polling_core::sink::{Recorded, SinkError, VoteSink};
 use polling_core::store::memory::MemoryStore;
 use polling_core::store::{CreationOrder, PollFilter, PollSnapshot, PollStore, StoreError, Transitions};
@@ -35,14 +36,14 @@ impl VoteSink for FatefulSink {
             Fate::NotRecorded => Err(SinkError::NotRecorded { reason: CAUSE.to_owned() }),
             Fate::Unknown => Err(SinkError::Unknown { reason: CAUSE.to_owned() }),
             Fate::Never => std::future::pending().await,
-            Fate::Pending => Ok(Recorded { position: None, outcome: None }),
+            Fate::Pending => Ok(Recorded { position: None, outcome: None, is_repeat: false }),
             Fate::Panic => panic!("{CAUSE}"),
         }
     }
 }
 
-fn start(fate: Fate) -> Server {
-    Server::start_with(Setup { sink: Some(Arc::new(FatefulSink(fate))), ..Setup::default() })
+fn start(sink: fn(MemorySink) -> Arc<dyn VoteSink>) -> Server {
+    Server::start_with(Setup { sink, ..Setup::default() })
 }
 
 fn check_trouble(answer: &Answered, name: &str, recorded: Option<&str>) {
@@ -54,12 +55,12 @@ fn check_trouble(answer: &Answered, name: &str, recorded: Option<&str>) {
 
 #[tokio::test(start_paused = true)]
 async fn a_vote_that_was_not_acknowledged_says_whether_it_may_be_recorded() {
-    for (fate, name, recorded) in [
-        (Fate::NotRecorded, "not-recorded", "no"),
-        (Fate::Unknown, "outcome-unknown", "unknown"),
-        (Fate::Never, "outcome-unknown", "unknown"),
+    for (sink, name, recorded) in [
+        ((|_| Arc::new(FatefulSink(Fate::NotRecorded))) as fn(MemorySink) -> Arc<dyn VoteSink>, "not-recorded", "no"),
+        (|_| Arc::new(FatefulSink(Fate::Unknown)), "outcome-unknown", "unknown"),
+        (|_| Arc::new(FatefulSink(Fate::Never)), "outcome-unknown", "unknown"),
     ] {
-        let server = start(fate);
+        let server = start(sink);
         let poll = server.create(json!({ "allow_change": true })).await;
         check_trouble(&server.vote(&poll, "ann", 1).await, name, Some(recorded));
         check_trouble(&server.delete(&poll.path("/vote?voter_id=ann")).send().await, name, Some(recorded));
@@ -74,7 +75,7 @@ async fn a_vote_that_was_not_acknowledged_says_whether_it_may_be_recorded() {
 
 #[tokio::test(start_paused = true)]
 async fn a_vote_whose_outcome_is_not_known_is_pending() {
-    let server = start(Fate::Pending);
+    let server = start(|_| Arc::new(FatefulSink(Fate::Pending)));
     let poll = server.create(json!({})).await;
     let accepted = server.vote(&poll, "ann", 1).await.expect(202);
     assert_eq!(accepted["status"], "pending");
@@ -91,7 +92,7 @@ async fn a_vote_whose_outcome_is_not_known_is_pending() {
 
 #[tokio::test]
 async fn a_panic_is_an_internal_error_without_its_text() {
-    let server = start(Fate::Panic);
+    let server = start(|_| Arc::new(FatefulSink(Fate::Panic)));
     let poll = server.create(json!({})).await;
     let answer = server.vote(&poll, "ann", 1).await;
     answer.expect_problem(500, "internal");

@@ -45,7 +45,7 @@ impl Endpoint for PollSocket {
         let view = store_calls::existing_poll(&self.service, Some(poll)).await?;
         let now = self.service.clock.now();
         let insider = sight(&self.service, Caller::of(&request), view.snapshot(), receipt, now).await?.is_insider();
-        Ok(self.live.poll(&request, poll, insider).await?)
+        Ok(self.live.poll(&self.service, &request, poll, insider).await?)
     }
 }
 

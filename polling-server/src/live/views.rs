@@ -108,6 +108,12 @@ impl Views {
         Ok(Some(self.place(PollView::new(snapshot, self.clock.now()), Some(forgotten))))
     }
 
+    /// The poll as [`poll`](Self::poll) would answer it without asking the store.
+    #[must_use]
+    pub fn cached(&self, poll: PollId) -> Option<Arc<PollView>> {
+        self.cache.get(&poll)
+    }
+
     /// Puts a poll in its place that was just created or changed by this server.
     pub fn show(&self, snapshot: PollSnapshot) {
         self.place(PollView::new(snapshot, self.clock.now()), None);

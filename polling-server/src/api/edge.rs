@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use poem::error::{MethodNotAllowedError, ParsePathError, WebSocketError};
 use poem::http::{HeaderValue, Method, StatusCode, header};
-use poem::{Endpoint, IntoResponse, Request, Response};
+use poem::{Endpoint, IntoResponse, PathPattern, Request, Response};
 use polling_core::model::PollId;
 use serde_json::json;
 
@@ -17,24 +17,27 @@ use super::problem_kind::ProblemKind;
 use super::vote_desk::VoteDesk;
 use super::votes::cast_directly;
 
+/// The route that votes take past the router, as the router would name it.
+const VOTE_PATTERN: &str = "/polls/:poll_id/vote";
+
 /// Answers every error of every layer by a problem document, HEAD wherever GET works, and panics by 500; and takes the votes past
 /// the router.
 pub(crate) struct Edge<E> {
     inner: E,
     desk: Arc<VoteDesk>,
     methods: MethodTable,
+    vote_pattern: PathPattern,
 }
 
 impl<E: Endpoint<Output = Response>> Edge<E> {
     /// The edge around `inner`, whose paths take these methods.
-    pub(crate) const fn new(inner: E, desk: Arc<VoteDesk>, methods: MethodTable) -> Self {
-        Self { inner, desk, methods }
+    pub(crate) fn new(inner: E, desk: Arc<VoteDesk>, methods: MethodTable) -> Self {
+        Self { inner, desk, methods, vote_pattern: PathPattern(VOTE_PATTERN.into()) }
     }
 
-    async fn answer(&self, request: Request) -> Response {
-        if *request.method() == Method::POST
-            && let Some(poll) = poll_of_vote_path(request.uri().path())
-        {
+    /// `vote_for` is the poll of a vote that goes past the router.
+    async fn answer(&self, request: Request, vote_for: Option<Option<PollId>>) -> Response {
+        if let Some(poll) = vote_for {
             return cast_directly(&self.desk, request, poll).await.unwrap_or_else(Problem::into_response);
         }
         if *request.method() == Method::HEAD {
@@ -62,7 +65,17 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         response
     }
 
+    /// Makes a problem of an error, and keeps the pattern of the route that it comes from.
     fn describe(&self, error: poem::Error, path: &str) -> Response {
+        let pattern = error.data::<PathPattern>().cloned();
+        let mut response = self.problem_of(error, path);
+        if let Some(pattern) = pattern {
+            response.set_data(pattern);
+        }
+        response
+    }
+
+    fn problem_of(&self, error: poem::Error, path: &str) -> Response {
         if error.is_from_response() || error.is::<Problem>() {
             return error.into_response();
         }
@@ -95,21 +108,28 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
-        let mut response = match AssertUnwindSafe(self.answer(request)).catch_unwind().await {
+        let vote_for = poll_of_vote(&request);
+        let mut response = match AssertUnwindSafe(self.answer(request, vote_for)).catch_unwind().await {
             Ok(response) => response,
             Err(panic) => {
                 tracing::error!(panic = panic_text(&*panic), "a handler panicked");
                 Problem::new(ProblemKind::Internal).into_response()
             }
         };
+        if vote_for.is_some() {
+            response.set_data(self.vote_pattern.clone());
+        }
         response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         Ok(response)
     }
 }
 
-/// The poll in a path of the form `/polls/{id}/vote`; `None` for other paths, and for those with escapes, which the router reads.
-fn poll_of_vote_path(path: &str) -> Option<Option<PollId>> {
-    let id = path.strip_prefix("/polls/")?.strip_suffix("/vote")?;
+/// The poll in a request to `POST /polls/{id}/vote`; `None` for others, and for paths with escapes, which the router reads.
+fn poll_of_vote(request: &Request) -> Option<Option<PollId>> {
+    if *request.method() != Method::POST {
+        return None;
+    }
+    let id = request.uri().path().strip_prefix("/polls/")?.strip_suffix("/vote")?;
     (!id.is_empty() && !id.contains(['/', '%'])).then(|| PollId::parse(id))
 }
 

@@ -5,14 +5,13 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use poem::error::{MethodNotAllowedError, ParsePathError, WebSocketError};
-use poem::http::{HeaderValue, Method, StatusCode, header};
+use poem::error::{MethodNotAllowedError, ParsePathError};
+use poem::http::{HeaderValue, Method, header};
 use poem::{Endpoint, IntoResponse, PathPattern, Request, Response};
 use polling_core::model::PollId;
-use serde_json::json;
 
 use super::operations::MethodTable;
-use super::problem::{PROBLEM_MEDIA_TYPE, Problem};
+use super::problem::{Problem, response_of_status};
 use super::problem_kind::ProblemKind;
 use super::vote_desk::VoteDesk;
 use super::votes::cast_directly;
@@ -86,20 +85,12 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         if error.is::<ParsePathError>() || error.is::<poem_openapi::error::ParsePathError>() {
             return Problem::new(ProblemKind::NotFound).into_response();
         }
-        if error.is::<WebSocketError>() {
-            let mut response = plain_problem(StatusCode::UPGRADE_REQUIRED);
-            response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-            return response;
-        }
         match error.status() {
-            StatusCode::NOT_FOUND => Problem::new(ProblemKind::NotFound).into_response(),
-            StatusCode::UNSUPPORTED_MEDIA_TYPE => Problem::new(ProblemKind::UnsupportedMediaType).into_response(),
-            StatusCode::PAYLOAD_TOO_LARGE => Problem::new(ProblemKind::TooLarge).into_response(),
             status if status.is_server_error() => {
                 tracing::error!(%error, "a handler failed");
                 Problem::new(ProblemKind::Internal).into_response()
             }
-            status => plain_problem(status),
+            status => response_of_status(status, None),
         }
     }
 }
@@ -131,13 +122,6 @@ fn poll_of_vote(request: &Request) -> Option<Option<PollId>> {
     }
     let id = request.uri().path().strip_prefix("/polls/")?.strip_suffix("/vote")?;
     (!id.is_empty() && !id.contains(['/', '%'])).then(|| PollId::parse(id))
-}
-
-/// A problem of no kind of ours: RFC 9457 gives it the type `about:blank` and the title of its status.
-fn plain_problem(status: StatusCode) -> Response {
-    let title = status.canonical_reason().unwrap_or_default();
-    let body = json!({ "type": "about:blank", "title": title, "status": status.as_u16() });
-    Response::builder().status(status).content_type(PROBLEM_MEDIA_TYPE).body(body.to_string())
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {

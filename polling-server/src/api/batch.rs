@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::access::IdentitySource;
 use super::answer::{Answer, Described, JSON, described, json_response, with_header};
-use super::fields::{FieldErrors, Fields, any_json};
+use super::fields::{FieldErrors, Fields, NAMED_TWICE, NamesTwice, any_json};
 use super::identity::Caller;
 use super::negotiation::{PREFERENCE_APPLIED, preferred_wait, require_acceptable};
 use super::parameter::Given;
@@ -76,7 +76,7 @@ async fn cast(desk: &VoteDesk, caller: Caller<'_>, poll: Option<PollId>, bytes: 
         Some(votes) => votes,
         None => {
             value = any_json(bytes)?;
-            explain(&value, poll)?
+            explain(bytes, &value, poll)?
         }
     };
     let wait = preferred_wait(caller.headers);
@@ -170,7 +170,12 @@ fn read<'a>(bytes: &'a Bytes, poll: &Poll) -> Option<Vec<Result<VoteBody<'a>, Pr
 }
 
 /// Reads what can be read of a batch; each vote that breaks a rule is refused by itself.
-fn explain<'a>(value: &'a Value, poll: &Poll) -> Result<Vec<Result<VoteBody<'a>, Problem>>, Problem> {
+fn explain<'a>(bytes: &Bytes, value: &'a Value, poll: &Poll) -> Result<Vec<Result<VoteBody<'a>, Problem>>, Problem> {
+    #[derive(Deserialize)]
+    struct Twice {
+        votes: Vec<NamesTwice>,
+    }
+
     let mut errors = FieldErrors::default();
     let Some(mut fields) = Fields::new(value, "", &mut errors) else { return Err(errors.into_problem()) };
     let items = match fields.required("votes", &mut errors) {
@@ -189,12 +194,17 @@ fn explain<'a>(value: &'a Value, poll: &Poll) -> Result<Vec<Result<VoteBody<'a>,
     if !errors.is_empty() {
         return Err(errors.into_problem());
     }
-    let explained = items.iter().enumerate().map(|(index, item)| {
+    // Only a body that names `votes` twice cannot be read now.
+    let Ok(Twice { votes: twice }) = serde_json::from_slice(bytes) else { return Err(errors.into_problem()) };
+    let explained = items.iter().zip(twice).enumerate().map(|(index, (item, twice))| {
         let pointer = format!("/votes/{index}");
         let mut errors = FieldErrors::default();
         let vote = explain_vote(item, &pointer, poll, &mut errors);
         if item.is_object() && item.get("voter_id").is_none_or(Value::is_null) {
             errors.push(format!("{pointer}/voter_id"), "is required");
+        }
+        if twice.0 && errors.is_empty() {
+            errors.push(&*pointer, NAMED_TWICE);
         }
         vote.filter(|_| errors.is_empty()).ok_or_else(|| errors.into_problem())
     });

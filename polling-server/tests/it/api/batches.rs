@@ -97,6 +97,24 @@ async fn the_votes_of_one_voter_take_effect_in_the_order_of_the_batch() {
     assert_eq!(server.receipt_status(&results[99]["receipt"]).await, "counted");
 }
 
+#[tokio::test]
+async fn a_field_that_is_named_twice_is_refused_as_in_a_single_vote() {
+    let server = Server::start();
+    let poll = server.create(json!({})).await;
+    let post = async |rest: &str, body: &str| {
+        let request = server.post(&poll.path(rest), &Value::Null).body(body.to_owned());
+        request.send().await
+    };
+    let twice = r#"{"choices": [1], "voter_id": "ann", "choices": [2]}"#;
+    assert_eq!(post("/vote", twice).await.expect_errors(), [""]);
+    let sound = r#"{"choices": [3], "voter_id": "ben"}"#;
+    let results = post("/votes", &format!(r#"{{"votes": [{twice}, {sound}]}}"#)).await.expect(202)["results"].clone();
+    assert_eq!(results[0]["problem"]["errors"], json!([{ "pointer": "/votes/0", "detail": "must not name a field twice" }]));
+    assert_eq!(results[1]["status"], "counted");
+    assert_eq!(post("/votes", &format!(r#"{{"votes": [{sound}], "votes": [{sound}]}}"#)).await.expect_errors(), [""]);
+    assert_eq!(server.votes(&poll).await, [0, 0, 1]);
+}
+
 /// A store that takes less time for each look at a voter's vote than for the one before.
 struct HastierStore {
     inner: Arc<MemoryStore>,

@@ -31,7 +31,7 @@ use super::problem_schema::ProblemDocument;
 use super::request_body::{BATCH_BYTES_MAX, JsonBody};
 use super::security::{Anybody, Documented};
 use super::tag::ApiTag;
-use super::vote_body::{VoteBody, explain_vote, fits};
+use super::vote_body::{VoteBody, explain_vote};
 use super::vote_desk::{Accepted, Submission, Taken, VoteDesk};
 use super::votes::poll_of_vote;
 
@@ -164,7 +164,7 @@ fn read<'a>(bytes: &'a Bytes, poll: &Poll) -> Option<Vec<Result<VoteBody<'a>, Pr
     }
 
     let BatchBody { votes } = serde_json::from_slice(bytes).ok()?;
-    let is_sound = |vote: &VoteBody<'_>| fits(vote.choices, poll) && vote.voter_id.is_some();
+    let is_sound = |vote: &VoteBody<'_>| poll.can_take(VoteKind::Cast(vote.choices)) && vote.voter_id.is_some();
     let all_sound = (1..=BATCH_VOTES_MAX).contains(&votes.len()) && votes.iter().all(is_sound);
     all_sound.then(|| votes.into_iter().map(Ok).collect())
 }

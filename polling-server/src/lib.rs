@@ -1,6 +1,7 @@
 //! Live polls over HTTP and WebSocket: the server behind the binary of the same name.
 
 pub mod api;
+mod fingerprint;
 pub mod live;
 mod page;
 pub mod routes;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use poem::{Endpoint, Request, Response, Route, RouteMethod};
+use poem::{Endpoint, PathPattern, Request, Response, Route, RouteMethod};
 
 use crate::api::edge::Edge;
 use crate::api::operations::{MethodTable, operations};
@@ -34,6 +34,19 @@ impl Endpoint for Root {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
-        if request.uri().path() == "/" { self.home.call(request).await } else { self.route.call(request).await }
+        if request.uri().path() != "/" {
+            return self.route.call(request).await;
+        }
+        let pattern = PathPattern("/".into());
+        match self.home.call(request).await {
+            Ok(mut response) => {
+                response.set_data(pattern);
+                Ok(response)
+            }
+            Err(mut error) => {
+                error.set_data(pattern);
+                Err(error)
+            }
+        }
     }
 }

@@ -86,7 +86,7 @@ pub fn decide(poll: Option<&Poll>, ballot: &Ballot, vote: &Vote) -> Decision {
     if state == PollState::Closed {
         return Decision::Refuse(Outcome::Late);
     }
-    if state == PollState::Scheduled || !poll_can_take(poll, vote.kind) {
+    if state == PollState::Scheduled || !poll.can_take(vote.kind) {
         return Decision::Reject;
     }
     let choices = vote.kind.choices();
@@ -100,10 +100,16 @@ pub fn decide(poll: Option<&Poll>, ballot: &Ballot, vote: &Vote) -> Decision {
     Decision::Stand { choices, displaced }
 }
 
-fn poll_can_take(poll: &Poll, kind: VoteKind) -> bool {
-    match kind {
-        VoteKind::Cast(choices) => choices.highest_index() < poll.options.len() && choices.len() <= usize::from(poll.max_choices),
-        VoteKind::Retract => poll.allow_change,
+impl Poll {
+    /// Whether a vote of this kind keeps the rules of the poll, whenever it comes and whoever casts it.
+    #[must_use]
+    pub fn can_take(&self, kind: VoteKind) -> bool {
+        match kind {
+            VoteKind::Cast(choices) => {
+                choices.highest_index() < self.options.len() && choices.len() <= usize::from(self.max_choices)
+            }
+            VoteKind::Retract => self.allow_change,
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The operation that casts many votes at once.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,14 +13,15 @@ use poem_openapi::param::{Header, Path};
 use poem_openapi::registry::{MetaResponse, Registry};
 use poem_openapi::types::Type;
 use poem_openapi::{Object, OpenApi};
-use polling_core::model::{Poll, PollId, VoteKind, VoterIdentity};
+use polling_core::model::{Poll, PollId, VoteKind, VoterIdentity, VoterKey};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::access::IdentitySource;
 use super::answer::{Answer, Described, JSON, described, json_response, with_header};
-use super::fields::{FieldErrors, Fields, any_json};
+use super::fields::{FieldErrors, Fields, NAMED_TWICE, NamesTwice, any_json};
 use super::identity::Caller;
 use super::negotiation::{PREFERENCE_APPLIED, preferred_wait, require_acceptable};
 use super::parameter::Given;
@@ -28,8 +31,8 @@ use super::problem_schema::ProblemDocument;
 use super::request_body::{BATCH_BYTES_MAX, JsonBody};
 use super::security::{Anybody, Documented};
 use super::tag::ApiTag;
-use super::vote_body::{VoteBody, explain_vote, fits};
-use super::vote_desk::{Accepted, Submission, VoteDesk};
+use super::vote_body::{VoteBody, explain_vote};
+use super::vote_desk::{Accepted, Submission, Taken, VoteDesk};
 use super::votes::poll_of_vote;
 
 /// Votes of one batch, at most: they are recorded together, so they share the deadline of one request.
@@ -73,25 +76,64 @@ async fn cast(desk: &VoteDesk, caller: Caller<'_>, poll: Option<PollId>, bytes: 
         Some(votes) => votes,
         None => {
             value = any_json(bytes)?;
-            explain(&value, poll)?
+            explain(bytes, &value, poll)?
         }
     };
     let wait = preferred_wait(caller.headers);
-    // In the order of the batch, so that the votes of one voter are recorded in that order.
-    let results = join_all(votes.into_iter().map(|vote| take(desk, poll, vote, wait))).await;
-    answer(&results, wait)
+    let taken = take_all(desk, poll, votes).await;
+    let settled = taken.into_iter().map(async |taken| desk.settle(taken?, wait).await);
+    answer(&join_all(settled).await, wait)
 }
 
-async fn take(
+/// Takes the votes: those of one voter one after the other, so that they are recorded in the order of the batch, and those of
+/// different voters at the same time. Answers in the order of the batch.
+async fn take_all(desk: &VoteDesk, poll: &Poll, votes: Vec<Result<VoteBody<'_>, Problem>>) -> Vec<Result<Taken, Problem>> {
+    // What no voter's turn has filled by then is what the deadline left out.
+    let mut results: Vec<_> = votes.iter().map(|_| Err(Problem::new(ProblemKind::NotRecorded))).collect();
+    let mut turns: Vec<Vec<(usize, Submission)>> = Vec::with_capacity(votes.len());
+    let mut turn_of: HashMap<VoterKey, usize> = HashMap::with_capacity(votes.len());
+    for (index, vote) in votes.into_iter().enumerate() {
+        let vote = match vote {
+            Ok(vote) => vote,
+            Err(problem) => {
+                results[index] = Err(problem);
+                continue;
+            }
+        };
+        let name = vote.voter_id.as_ref().map_or("", |name| &name.0);
+        let voter = desk.service().secret.voter_key(poll.id, VoterIdentity::Declared(name));
+        let submission = (index, Submission { voter, vote_id: vote.vote_id, kind: VoteKind::Cast(vote.choices) });
+        match turn_of.entry(voter) {
+            Entry::Occupied(turn) => turns[*turn.get()].push(submission),
+            Entry::Vacant(turn) => {
+                turn.insert(turns.len());
+                turns.push(vec![submission]);
+            }
+        }
+    }
+    let deadline = Instant::now() + desk.service().limits.deadline;
+    let taken = join_all(turns.into_iter().map(|turn| take_in_turn(desk, poll, turn, deadline))).await;
+    for (index, taken) in taken.into_iter().flatten() {
+        results[index] = taken;
+    }
+    results
+}
+
+/// Takes the votes of one voter. One whose turn comes after the deadline is not recorded.
+async fn take_in_turn(
     desk: &VoteDesk,
     poll: &Poll,
-    vote: Result<VoteBody<'_>, Problem>,
-    wait: Option<Duration>,
-) -> Result<Accepted, Problem> {
-    let vote = vote?;
-    let name = vote.voter_id.as_ref().map_or("", |name| &name.0);
-    let voter = desk.service().secret.voter_key(poll.id, VoterIdentity::Declared(name));
-    desk.submit(poll, Submission { voter, vote_id: vote.vote_id, kind: VoteKind::Cast(vote.choices) }, wait).await
+    turn: Vec<(usize, Submission)>,
+    deadline: Instant,
+) -> Vec<(usize, Result<Taken, Problem>)> {
+    let mut results = Vec::with_capacity(turn.len());
+    for (index, submission) in turn {
+        if !results.is_empty() && Instant::now() >= deadline {
+            break;
+        }
+        results.push((index, desk.take(poll, submission).await));
+    }
+    results
 }
 
 fn answer(results: &[Result<Accepted, Problem>], wait: Option<Duration>) -> Result<Response, Problem> {
@@ -122,13 +164,18 @@ fn read<'a>(bytes: &'a Bytes, poll: &Poll) -> Option<Vec<Result<VoteBody<'a>, Pr
     }
 
     let BatchBody { votes } = serde_json::from_slice(bytes).ok()?;
-    let is_sound = |vote: &VoteBody<'_>| fits(vote.choices, poll) && vote.voter_id.is_some();
+    let is_sound = |vote: &VoteBody<'_>| poll.can_take(VoteKind::Cast(vote.choices)) && vote.voter_id.is_some();
     let all_sound = (1..=BATCH_VOTES_MAX).contains(&votes.len()) && votes.iter().all(is_sound);
     all_sound.then(|| votes.into_iter().map(Ok).collect())
 }
 
 /// Reads what can be read of a batch; each vote that breaks a rule is refused by itself.
-fn explain<'a>(value: &'a Value, poll: &Poll) -> Result<Vec<Result<VoteBody<'a>, Problem>>, Problem> {
+fn explain<'a>(bytes: &Bytes, value: &'a Value, poll: &Poll) -> Result<Vec<Result<VoteBody<'a>, Problem>>, Problem> {
+    #[derive(Deserialize)]
+    struct Twice {
+        votes: Vec<NamesTwice>,
+    }
+
     let mut errors = FieldErrors::default();
     let Some(mut fields) = Fields::new(value, "", &mut errors) else { return Err(errors.into_problem()) };
     let items = match fields.required("votes", &mut errors) {
@@ -147,12 +194,17 @@ fn explain<'a>(value: &'a Value, poll: &Poll) -> Result<Vec<Result<VoteBody<'a>,
     if !errors.is_empty() {
         return Err(errors.into_problem());
     }
-    let explained = items.iter().enumerate().map(|(index, item)| {
+    // Only a body that names `votes` twice cannot be read now.
+    let Ok(Twice { votes: twice }) = serde_json::from_slice(bytes) else { return Err(errors.into_problem()) };
+    let explained = items.iter().zip(twice).enumerate().map(|(index, (item, twice))| {
         let pointer = format!("/votes/{index}");
         let mut errors = FieldErrors::default();
         let vote = explain_vote(item, &pointer, poll, &mut errors);
         if item.is_object() && item.get("voter_id").is_none_or(Value::is_null) {
             errors.push(format!("{pointer}/voter_id"), "is required");
+        }
+        if twice.0 && errors.is_empty() {
+            errors.push(&*pointer, NAMED_TWICE);
         }
         vote.filter(|_| errors.is_empty()).ok_or_else(|| errors.into_problem())
     });

@@ -7,6 +7,7 @@ use polling_core::model::{PollId, PollState};
 use uuid::Uuid;
 
 use super::parameter::Sort;
+use crate::fingerprint::fingerprint;
 
 /// First byte of every cursor of this layout.
 const LAYOUT: u8 = 1;
@@ -25,12 +26,12 @@ pub(crate) struct ListQuery {
 }
 
 impl ListQuery {
-    /// A number that differs for different queries, the same on every server: FNV-1a, because nothing depends on its strength.
+    /// A number that differs for different queries.
     fn fingerprint(&self) -> u64 {
         let state = self.state.map_or("any", PollState::as_str);
         let text = self.text.as_deref().unwrap_or_default();
         let words = format!("{:?} {state} {text}", self.sort);
-        words.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+        fingerprint(words.as_bytes())
     }
 }
 

@@ -2,23 +2,22 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use futures_util::FutureExt;
-use poem::error::{MethodNotAllowedError, ParsePathError, WebSocketError};
-use poem::http::{HeaderValue, Method, StatusCode, header};
+use poem::error::{MethodNotAllowedError, ParsePathError};
+use poem::http::{HeaderValue, Method, header};
 use poem::{Endpoint, IntoResponse, PathPattern, Request, Response};
 use polling_core::model::PollId;
-use serde_json::json;
 
 use super::operations::MethodTable;
-use super::problem::{PROBLEM_MEDIA_TYPE, Problem};
+use super::problem::{Problem, response_of_status};
 use super::problem_kind::ProblemKind;
 use super::vote_desk::VoteDesk;
 use super::votes::cast_directly;
 
-/// The route of the votes that go past the router.
-static VOTE_PATTERN: LazyLock<Arc<str>> = LazyLock::new(|| "/polls/:poll_id/vote".into());
+/// The route that votes take past the router, as the router would name it.
+const VOTE_PATTERN: &str = "/polls/:poll_id/vote";
 
 /// Answers every error of every layer by a problem document, HEAD wherever GET works, and panics by 500; and takes the votes past
 /// the router.
@@ -26,22 +25,19 @@ pub(crate) struct Edge<E> {
     inner: E,
     desk: Arc<VoteDesk>,
     methods: MethodTable,
+    vote_pattern: PathPattern,
 }
 
 impl<E: Endpoint<Output = Response>> Edge<E> {
     /// The edge around `inner`, whose paths take these methods.
-    pub(crate) const fn new(inner: E, desk: Arc<VoteDesk>, methods: MethodTable) -> Self {
-        Self { inner, desk, methods }
+    pub(crate) fn new(inner: E, desk: Arc<VoteDesk>, methods: MethodTable) -> Self {
+        Self { inner, desk, methods, vote_pattern: PathPattern(VOTE_PATTERN.into()) }
     }
 
-    async fn answer(&self, request: Request) -> Response {
-        if *request.method() == Method::POST
-            && let Some(poll) = poll_of_vote_path(request.uri().path())
-        {
-            let mut response = cast_directly(&self.desk, request, poll).await.unwrap_or_else(Problem::into_response);
-            // What the router says of the requests that it sees; they are counted by it.
-            response.set_data(PathPattern(Arc::clone(&VOTE_PATTERN)));
-            return response;
+    /// `vote_for` is the poll of a vote that goes past the router.
+    async fn answer(&self, request: Request, vote_for: Option<Option<PollId>>) -> Response {
+        if let Some(poll) = vote_for {
+            return cast_directly(&self.desk, request, poll).await.unwrap_or_else(Problem::into_response);
         }
         if *request.method() == Method::HEAD {
             return Box::pin(self.answer_head(request)).await;
@@ -75,7 +71,17 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         response
     }
 
+    /// Makes a problem of an error, and keeps the pattern of the route that it comes from.
     fn describe(&self, error: poem::Error, path: &str) -> Response {
+        let pattern = error.data::<PathPattern>().cloned();
+        let mut response = self.problem_of(error, path);
+        if let Some(pattern) = pattern {
+            response.set_data(pattern);
+        }
+        response
+    }
+
+    fn problem_of(&self, error: poem::Error, path: &str) -> Response {
         if error.is_from_response() || error.is::<Problem>() {
             return error.into_response();
         }
@@ -86,20 +92,12 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         if error.is::<ParsePathError>() || error.is::<poem_openapi::error::ParsePathError>() {
             return Problem::new(ProblemKind::NotFound).into_response();
         }
-        if error.is::<WebSocketError>() {
-            let mut response = plain_problem(StatusCode::UPGRADE_REQUIRED);
-            response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-            return response;
-        }
         match error.status() {
-            StatusCode::NOT_FOUND => Problem::new(ProblemKind::NotFound).into_response(),
-            StatusCode::UNSUPPORTED_MEDIA_TYPE => Problem::new(ProblemKind::UnsupportedMediaType).into_response(),
-            StatusCode::PAYLOAD_TOO_LARGE => Problem::new(ProblemKind::TooLarge).into_response(),
             status if status.is_server_error() => {
                 tracing::error!(%error, "a handler failed");
                 Problem::new(ProblemKind::Internal).into_response()
             }
-            status => plain_problem(status),
+            status => response_of_status(status, None),
         }
     }
 }
@@ -108,29 +106,29 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
-        let mut response = match AssertUnwindSafe(self.answer(request)).catch_unwind().await {
+        let vote_for = poll_of_vote(&request);
+        let mut response = match AssertUnwindSafe(self.answer(request, vote_for)).catch_unwind().await {
             Ok(response) => response,
             Err(panic) => {
                 tracing::error!(panic = panic_text(&*panic), "a handler panicked");
                 Problem::new(ProblemKind::Internal).into_response()
             }
         };
+        if vote_for.is_some() {
+            response.set_data(self.vote_pattern.clone());
+        }
         response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         Ok(response)
     }
 }
 
-/// The poll in a path of the form `/polls/{id}/vote`; `None` for other paths, and for those with escapes, which the router reads.
-fn poll_of_vote_path(path: &str) -> Option<Option<PollId>> {
-    let id = path.strip_prefix("/polls/")?.strip_suffix("/vote")?;
+/// The poll in a request to `POST /polls/{id}/vote`; `None` for others, and for paths with escapes, which the router reads.
+fn poll_of_vote(request: &Request) -> Option<Option<PollId>> {
+    if *request.method() != Method::POST {
+        return None;
+    }
+    let id = request.uri().path().strip_prefix("/polls/")?.strip_suffix("/vote")?;
     (!id.is_empty() && !id.contains(['/', '%'])).then(|| PollId::parse(id))
-}
-
-/// A problem of no kind of ours: RFC 9457 gives it the type `about:blank` and the title of its status.
-fn plain_problem(status: StatusCode) -> Response {
-    let title = status.canonical_reason().unwrap_or_default();
-    let body = json!({ "type": "about:blank", "title": title, "status": status.as_u16() });
-    Response::builder().status(status).content_type(PROBLEM_MEDIA_TYPE).body(body.to_string())
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {

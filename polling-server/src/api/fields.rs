@@ -3,9 +3,12 @@
 //! This is the slow way, taken only to explain a body that the fast way could not read.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
 
 use bytes::Bytes;
 use polling_core::clock::Timestamp;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::problem::{FIELD_ERRORS_MAX, FieldError, Problem};
@@ -13,6 +16,9 @@ use super::problem_kind::ProblemKind;
 
 /// What to say of a time that cannot be read.
 const NOT_A_TIME: &str = "must be a time as in RFC 3339, such as 2030-01-31T12:00:00Z, from 1970 to 9999";
+
+/// What to say of an object that names a field twice.
+pub(crate) const NAMED_TWICE: &str = "must not name a field twice";
 
 /// Reads any JSON; a problem for what is none.
 pub(crate) fn any_json(bytes: &Bytes) -> Result<Value, Problem> {
@@ -50,9 +56,65 @@ impl FieldErrors {
     /// thing that the slow way cannot see.
     pub(crate) fn into_problem(mut self) -> Problem {
         if self.is_empty() {
-            self.push("", "must not name a field twice");
+            self.push("", NAMED_TWICE);
         }
         Problem::validation(self.0)
+    }
+}
+
+/// Whether something is an object that names a field twice, which a [`Value`] does not tell any more.
+pub(crate) struct NamesTwice(pub(crate) bool);
+
+impl<'de> Deserialize<'de> for NamesTwice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NamesVisitor;
+
+        impl<'de> Visitor<'de> for NamesVisitor {
+            type Value = NamesTwice;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("any JSON")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<NamesTwice, A::Error> {
+                let (mut names, mut twice) = (HashSet::new(), false);
+                while let Some((name, _)) = object.next_entry::<String, IgnoredAny>()? {
+                    twice |= !names.insert(name);
+                }
+                Ok(NamesTwice(twice))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<NamesTwice, A::Error> {
+                while items.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(NamesTwice(false))
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<NamesTwice, E> {
+                Ok(NamesTwice(false))
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<NamesTwice, E> {
+                Ok(NamesTwice(false))
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<NamesTwice, E> {
+                Ok(NamesTwice(false))
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<NamesTwice, E> {
+                Ok(NamesTwice(false))
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<NamesTwice, E> {
+                Ok(NamesTwice(false))
+            }
+
+            fn visit_unit<E>(self) -> Result<NamesTwice, E> {
+                Ok(NamesTwice(false))
+            }
+        }
+
+        deserializer.deserialize_any(NamesVisitor)
     }
 }
 

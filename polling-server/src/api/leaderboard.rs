@@ -17,7 +17,7 @@ use super::polls::tagged_response;
 use super::problem::Problem;
 use super::problem_kind::ProblemKind;
 use super::security::{Anybody, Documented};
-use super::store_calls::within;
+use super::store_calls;
 use super::tag::ApiTag;
 use super::types::LeaderboardBody;
 use crate::service::Service;
@@ -54,11 +54,9 @@ async fn show(service: &Service, caller: Caller<'_>, limit: Option<Given<PageLim
     let mut errors = QueryErrors::default();
     let limit = errors.take("limit", limit).map_or(PLACES_DEFAULT, |limit| limit.0);
     errors.check()?;
-    match within(service.limits.deadline, service.board.sendable(limit)).await {
-        Some(Ok(sendable)) => Ok(tagged_response(caller, &sendable)),
-        Some(Err(error)) => Err(Problem::of_failed_read(&error)),
-        None => Err(Problem::new(ProblemKind::Unavailable)),
-    }
+    let board = Arc::clone(&service.board);
+    let sendable = store_calls::read(service, async move { board.sendable(limit).await }).await?;
+    Ok(tagged_response(caller, &sendable))
 }
 
 /// What `getLeaderboard` answers.

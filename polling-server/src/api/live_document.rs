@@ -55,7 +55,7 @@ impl LiveDocument {
     /// polls on a socket, and gets the frames of `watchPoll` and `watchLeaderboard`. A message that cannot be served is answered
     /// by a frame of type `error` with the members of a problem.
     #[oai(path = "/live", method = "get", operation_id = "watch")]
-    async fn many(&self, _viewer: Documented<AnyViewer>) -> Answer<Watch<false>> {
+    async fn many(&self, _anybody: Documented<Anybody>) -> Answer<Watch<false>> {
         not_routed()
     }
 }

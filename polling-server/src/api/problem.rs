@@ -61,7 +61,7 @@ pub struct Problem {
 #[derive(Debug, Serialize)]
 pub(crate) struct ProblemBody<'a> {
     #[serde(rename = "type")]
-    problem_type: String,
+    problem_type: Cow<'static, str>,
     title: &'static str,
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,7 +144,7 @@ impl Problem {
     pub(crate) fn body(&self) -> ProblemBody<'_> {
         let facts = self.kind.facts();
         ProblemBody {
-            problem_type: format!("/problems/{}", facts.name),
+            problem_type: problem_type(self.kind),
             title: facts.title,
             status: facts.status.as_u16(),
             detail: self.detail.as_deref(),
@@ -162,6 +162,33 @@ impl Problem {
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::to_value(self.body()).unwrap_or_default()
     }
+}
+
+fn problem_type(kind: ProblemKind) -> Cow<'static, str> {
+    format!("/problems/{}", kind.facts().name).into()
+}
+
+/// The document of a problem of which the status says what there is to say: of the kind that the status names, or else of the
+/// type `about:blank` with the title of the status, as RFC 9457 has it.
+#[must_use]
+pub fn document_of_status(status: StatusCode, detail: Option<&str>) -> Vec<u8> {
+    let (problem_type, title) = match ProblemKind::of_status(status) {
+        Some(kind) => (problem_type(kind), kind.facts().title),
+        None => ("about:blank".into(), status.canonical_reason().unwrap_or("Error")),
+    };
+    let body = ProblemBody { problem_type, title, status: status.as_u16(), detail, errors: &[], recorded: None };
+    // Texts and a number always serialise.
+    serde_json::to_vec(&body).unwrap_or_default()
+}
+
+/// [`document_of_status`] as a response.
+#[must_use]
+pub fn response_of_status(status: StatusCode, detail: Option<&str>) -> Response {
+    respond(status, document_of_status(status, detail))
+}
+
+fn respond(status: StatusCode, document: Vec<u8>) -> Response {
+    Response::builder().status(status).content_type(PROBLEM_MEDIA_TYPE).header(header::CACHE_CONTROL, "no-store").body(document)
 }
 
 fn log(error: &StoreError, what: &'static str) {
@@ -182,11 +209,7 @@ impl ResponseError for Problem {
     }
 
     fn as_response(&self) -> Response {
-        let mut response = Response::builder()
-            .status(self.status())
-            .content_type(PROBLEM_MEDIA_TYPE)
-            .header(header::CACHE_CONTROL, "no-store")
-            .body(serde_json::to_vec(&self.body()).unwrap_or_default());
+        let mut response = respond(self.status(), serde_json::to_vec(&self.body()).unwrap_or_default());
         let headers = response.headers_mut();
         match self.kind {
             ProblemKind::Unauthorized => {
@@ -210,5 +233,37 @@ impl ResponseError for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         self.as_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(status: StatusCode) -> (String, String, u64) {
+        let document: serde_json::Value = serde_json::from_slice(&document_of_status(status, None)).expect("JSON");
+        let text = |name: &str| document[name].as_str().expect("a text").to_owned();
+        (text("type"), text("title"), document["status"].as_u64().expect("a number"))
+    }
+
+    #[test]
+    fn a_status_alone_leads_to_a_page_only_when_that_page_says_the_same_status() {
+        for status in (400..600).filter_map(|status| StatusCode::from_u16(status).ok()) {
+            let (name, title, number) = of(status);
+            assert_eq!(number, u64::from(status.as_u16()));
+            match name.strip_prefix("/problems/") {
+                Some(name) => {
+                    let facts = ProblemKind::parse(name).expect("a page").facts();
+                    assert_eq!((facts.status, facts.title), (status, title.as_str()));
+                }
+                None => {
+                    assert_eq!((name.as_str(), title.as_str()), ("about:blank", status.canonical_reason().unwrap_or("Error")))
+                }
+            }
+        }
+        for status in [408, 414, 426, 431] {
+            assert_eq!(of(StatusCode::from_u16(status).expect("a status")).0, "about:blank");
+        }
+        assert_eq!(of(StatusCode::PAYLOAD_TOO_LARGE).0, "/problems/too-large");
     }
 }

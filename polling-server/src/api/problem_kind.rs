@@ -99,6 +99,21 @@ impl ProblemKind {
         Self::ALL.into_iter().find(|kind| kind.facts().name == name)
     }
 
+    /// The kind that a status names without anything else being known; `None` when there is none, or when it could be several.
+    #[must_use]
+    pub const fn of_status(status: StatusCode) -> Option<Self> {
+        Some(match status {
+            StatusCode::NOT_FOUND => Self::NotFound,
+            StatusCode::METHOD_NOT_ALLOWED => Self::MethodNotAllowed,
+            StatusCode::NOT_ACCEPTABLE => Self::NotAcceptable,
+            StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::UnsupportedMediaType,
+            StatusCode::INTERNAL_SERVER_ERROR => Self::Internal,
+            StatusCode::SERVICE_UNAVAILABLE => Self::Unavailable,
+            _ => return None,
+        })
+    }
+
     /// What is the same in every problem of this kind.
     #[must_use]
     pub const fn facts(self) -> ProblemFacts {

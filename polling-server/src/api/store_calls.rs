@@ -32,7 +32,7 @@ pub(crate) async fn undisturbed<T: Send + 'static>(deadline: Duration, mut call:
     }
 }
 
-/// Waits for a call that may be dropped; `None` when that takes longer than `deadline`.
+/// Waits for a call that may be dropped, so one that does not read or change the store; `None` when that takes longer than `deadline`.
 pub(crate) async fn within<T>(deadline: Duration, call: impl Future<Output = T>) -> Option<T> {
     let mut call = std::pin::pin!(call);
     // What is at hand at once needs no timer, and on the way of a vote that is nearly everything.
@@ -70,11 +70,11 @@ pub(crate) async fn write<T: Send + 'static>(
 pub(crate) async fn existing_poll(service: &Service, poll: Option<PollId>) -> Result<Arc<PollView>, Problem> {
     let not_found = || Problem::new(ProblemKind::PollNotFound);
     let poll = poll.ok_or_else(not_found)?;
-    match within(service.limits.deadline, service.views.poll(poll)).await {
-        Some(Ok(view)) => view.ok_or_else(not_found),
-        Some(Err(error)) => Err(Problem::of_failed_read(&error)),
-        None => Err(Problem::new(ProblemKind::Unavailable)),
+    if let Some(view) = service.views.cached(poll) {
+        return Ok(view);
     }
+    let views = Arc::clone(&service.views);
+    read(service, async move { views.poll(poll).await }).await?.ok_or_else(not_found)
 }
 
 /// What became of a vote.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use poem_openapi::Object;
-use polling_core::model::{Choices, OptionId, Poll, VoteId};
+use polling_core::model::{Choices, OptionId, Poll, VoteId, VoteKind};
 use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::Value;
 use uuid::Uuid;
@@ -72,15 +72,10 @@ impl<'a> VoteBody<'a> {
     /// Reads the body of a vote for this poll.
     pub(crate) fn read(bytes: &'a Bytes, poll: &Poll) -> Result<Self, Problem> {
         match serde_json::from_slice::<Self>(bytes) {
-            Ok(vote) if fits(vote.choices, poll) => Ok(vote),
+            Ok(vote) if poll.can_take(VoteKind::Cast(vote.choices)) => Ok(vote),
             _ => Err(explain(bytes, poll)),
         }
     }
-}
-
-/// Whether the poll has these options and takes as many.
-pub(crate) fn fits(choices: Choices, poll: &Poll) -> bool {
-    choices.highest_index() < poll.options.len() && choices.len() <= usize::from(poll.max_choices)
 }
 
 fn explain(bytes: &Bytes, poll: &Poll) -> Problem {

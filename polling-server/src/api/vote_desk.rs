@@ -48,6 +48,21 @@ impl Accepted {
     }
 }
 
+/// A vote that was taken, and whose outcome may still have to be waited for.
+pub(crate) enum Taken {
+    /// Nothing had to be recorded to answer it.
+    Answered(Accepted),
+    /// It is recorded.
+    Recorded {
+        /// The vote.
+        vote: Vote,
+        /// Whether the client gave it its name, so that it may have come before.
+        is_named: bool,
+        /// What the log says of it.
+        recorded: Recorded,
+    },
+}
+
 /// Takes votes.
 pub(crate) struct VoteDesk {
     service: Arc<Service>,
@@ -67,6 +82,12 @@ impl VoteDesk {
 
     /// Takes a vote; waits for its outcome up to `wait`. Dropping the future leaves the vote recorded or not, as a lost answer does.
     pub(crate) async fn submit(&self, poll: &Poll, submission: Submission, wait: Option<Duration>) -> Result<Accepted, Problem> {
+        let taken = self.take(poll, submission).await?;
+        self.settle(taken, wait).await
+    }
+
+    /// The first half of [`submit`](Self::submit): when it is over, a vote that the voter casts next stands later in the log.
+    pub(crate) async fn take(&self, poll: &Poll, submission: Submission) -> Result<Taken, Problem> {
         let Submission { voter, vote_id, kind } = submission;
         let accepted_at = self.service.clock.now();
         let id = vote_id.unwrap_or_else(|| VoteId(Uuid::new_v4()));
@@ -75,20 +96,29 @@ impl VoteDesk {
             PollState::Open => {}
             PollState::Scheduled => return Err(Problem::new(ProblemKind::PollNotOpen)),
             PollState::Closed if vote_id.is_none() => return Err(Problem::new(ProblemKind::PollClosed)),
-            PollState::Closed => return Box::pin(self.repeated_after_close(poll, &vote)).await,
+            PollState::Closed => return Box::pin(self.repeated_after_close(poll, &vote)).await.map(Taken::Answered),
         }
         if self.recent.saw(voter)
             && let Some(answer) = Box::pin(self.answer_to_known_voter(poll, &vote)).await
         {
-            return answer;
+            return answer.map(Taken::Answered);
         }
-        // The ways that few votes take are boxed, so that all the others carry less with them.
         let recorded = self.record(vote).await?;
         self.recent.note(voter);
+        Ok(Taken::Recorded { vote, is_named: vote_id.is_some(), recorded })
+    }
+
+    /// The second half of [`submit`](Self::submit): what became of the vote, as far as it is known or becomes known within `wait`.
+    pub(crate) async fn settle(&self, taken: Taken, wait: Option<Duration>) -> Result<Accepted, Problem> {
+        let (vote, is_named, recorded) = match taken {
+            Taken::Answered(accepted) => return Ok(accepted),
+            Taken::Recorded { vote, is_named, recorded } => (vote, is_named, recorded),
+        };
         let receipt = Receipt::of(&vote, recorded.position);
+        // The ways that few votes take are boxed, so that all the others carry less with them.
         let (outcome, is_of_this_arrival) = match (recorded.outcome, wait) {
-            (None, Some(wait)) => (Box::pin(self.await_outcome(receipt, wait)).await, vote_id.is_none()),
-            (outcome, _) => (outcome, vote_id.is_none() || !recorded.is_repeat),
+            (None, Some(wait)) => (Box::pin(self.await_outcome(receipt, wait)).await, !is_named),
+            (outcome, _) => (outcome, !is_named || !recorded.is_repeat),
         };
         match outcome {
             None | Some(Outcome::Superseded) => Ok(self.accepted(&vote, &receipt, outcome.is_some())),

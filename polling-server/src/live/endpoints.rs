@@ -15,6 +15,8 @@ use super::hub::Hub;
 use super::session::Session;
 use crate::api::problem::{FieldError, Problem};
 use crate::api::problem_kind::ProblemKind;
+use crate::api::store_calls;
+use crate::service::Service;
 
 /// Opens sockets.
 pub struct Live {
@@ -47,15 +49,16 @@ impl Live {
         self.doorkeeper.check_origin(request.headers())
     }
 
-    /// `GET /polls/{id}/live`. `insider` says whether the viewer may see hidden results.
+    /// `GET /polls/{id}/live`. `insider` says whether the viewer may see hidden results; `service` is where the poll is.
     ///
     /// # Errors
     ///
     /// `forbidden`, `poll-not-found`, `validation`, `rate-limited`, `unavailable`, all before the upgrade.
-    pub async fn poll(&self, request: &Request, poll: PollId, insider: bool) -> Result<Response, Problem> {
+    pub async fn poll(&self, service: &Service, request: &Request, poll: PollId, insider: bool) -> Result<Response, Problem> {
         self.check_origin(request)?;
         let after = after(request)?;
-        let watched = self.hub.watch_poll(poll).await.map_err(|error| Problem::of_failed_read(&error))?;
+        let hub = Arc::clone(&self.hub);
+        let watched = store_calls::read(service, async move { hub.watch_poll(poll).await }).await?;
         let watched = watched.ok_or_else(|| Problem::new(ProblemKind::PollNotFound))?;
         let place = self.enter(request)?;
         let (hub, shutdown) = (Arc::clone(&self.hub), self.shutdown.clone());

@@ -10,7 +10,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use crate::api::problem::{PROBLEM_MEDIA_TYPE, Problem};
+use crate::api::problem::{Problem, response_of_status};
 use crate::api::problem_kind::ProblemKind;
 
 /// Bytes of a message from a client, at most: a hundred polls to subscribe to.
@@ -153,19 +153,12 @@ fn accept_value(headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 fn no_handshake() -> Response {
-    let body = serde_json::json!({
-        "type": "/problems/validation",
-        "title": "The request is not valid",
-        "status": StatusCode::UPGRADE_REQUIRED.as_u16(),
-        "detail": "this address speaks WebSocket, version 13",
-    });
-    Response::builder()
-        .status(StatusCode::UPGRADE_REQUIRED)
-        .header(header::UPGRADE, "websocket")
-        .header(header::CONNECTION, "upgrade")
-        .header(header::SEC_WEBSOCKET_VERSION, "13")
-        .content_type(PROBLEM_MEDIA_TYPE)
-        .body(body.to_string())
+    let mut response = response_of_status(StatusCode::UPGRADE_REQUIRED, Some("this address speaks WebSocket, version 13"));
+    let headers = response.headers_mut();
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    response
 }
 
 #[cfg(test)]

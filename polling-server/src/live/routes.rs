@@ -7,10 +7,11 @@ use polling_core::model::{PollId, Receipt};
 
 use super::endpoints::Live;
 use crate::api::identity::Caller;
-use crate::api::problem::{FieldError, Problem};
+use crate::api::parameter::{Given, Parameter as _, QueryErrors, Token};
+use crate::api::problem::Problem;
 use crate::api::problem_kind::ProblemKind;
 use crate::api::store_calls;
-use crate::api::visibility::sight;
+use crate::api::visibility::{receipt_of, sight};
 use crate::service::Service;
 
 /// Adds the addresses of the sockets.
@@ -45,16 +46,17 @@ impl Endpoint for PollSocket {
         let view = store_calls::existing_poll(&self.service, Some(poll)).await?;
         let now = self.service.clock.now();
         let insider = sight(&self.service, Caller::of(&request), view.snapshot(), receipt, now).await?.is_insider();
-        Ok(self.live.poll(&request, poll, insider).await?)
+        Ok(self.live.poll(&self.service, &request, poll, insider).await?)
     }
 }
 
 impl PollSocket {
     fn receipt(&self, request: &Request, poll: PollId) -> Result<Option<Receipt>, Problem> {
         let query = request.uri().query().unwrap_or_default();
-        let Some(token) = query.split('&').find_map(|pair| pair.strip_prefix("receipt=")) else { return Ok(None) };
-        let receipt = self.service.secret.open_receipt(token).filter(|receipt| receipt.poll == poll);
-        let wrong = || vec![FieldError::of_parameter("receipt", "must be a receipt of a vote in this poll")];
-        receipt.map(Some).ok_or_else(|| Problem::validation(wrong()))
+        let token = query.split('&').find_map(|pair| pair.strip_prefix("receipt="));
+        let mut errors = QueryErrors::default();
+        let receipt = receipt_of(&self.service, poll, token.map(|token| Given(Token::parse(token))), &mut errors);
+        errors.check()?;
+        Ok(receipt)
     }
 }

@@ -121,6 +121,12 @@ impl Views {
         Ok(Some(self.place(PollView::new(snapshot, self.clock.now()), forgotten)))
     }
 
+    /// The poll as [`poll`](Self::poll) would answer it without asking the store.
+    #[must_use]
+    pub fn cached(&self, poll: PollId) -> Option<Arc<PollView>> {
+        self.cache.get(&poll)
+    }
+
     /// Takes in news.
     pub fn absorb(&self, updates: &[Update]) {
         for update in updates {

@@ -1,6 +1,5 @@
 //! Embedded files, sent with an entity tag and under a policy that lets a page load nothing from elsewhere.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,6 +10,7 @@ use poem::{Request, Response, Route, RouteMethod};
 use super::problem_page;
 use crate::api::negotiation::has_current;
 use crate::api::openapi_document;
+use crate::fingerprint::fingerprint;
 
 /// The paths that are served here, for the `Allow` header.
 pub(crate) const ASSET_PATHS: [&str; 11] = [
@@ -125,12 +125,7 @@ fn media_type(name: &str) -> &'static str {
     }
 }
 
-/// A number that differs when the bytes differ, the same on every server: FNV-1a of 64 bits, twice, from both ends.
+/// A text that differs when the bytes differ: their fingerprints from both ends.
 fn digest(bytes: &[u8]) -> String {
-    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    let basis = 0xcbf2_9ce4_8422_2325;
-    let mut text = String::new();
-    // Writing to a string cannot fail.
-    let _written = write!(text, "{:016x}{:016x}", bytes.iter().fold(basis, step), bytes.iter().rev().fold(basis, step));
-    text
+    format!("{:016x}{:016x}", fingerprint(bytes), fingerprint(bytes.iter().rev()))
 }

@@ -30,6 +30,7 @@ pub fn layer(origins: &[HeaderValue]) -> Option<CorsLayer> {
             IF_NONE_MATCH,
             HeaderName::from_static("last-event-id"),
             HeaderName::from_static("prefer"),
+            HeaderName::from_static("x-api-key"),
         ])
         .expose_headers([ETAG, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE, HeaderName::from_static("preference-applied")])
         .max_age(MAX_AGE);

@@ -2,49 +2,17 @@
 
 use bytes::Bytes;
 use hyper::StatusCode;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{CONNECTION, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use poem::Response;
-use serde::Serialize;
 
-/// The media type of a problem.
-pub const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
-
-#[derive(Serialize)]
-struct Problem<'a> {
-    r#type: &'static str,
-    title: &'static str,
-    status: u16,
-    detail: &'a str,
-}
-
-/// The type of the problem. A status that says all there is to say has no page of its own: RFC 9457 calls that
-/// `about:blank`.
-const fn problem_type(status: StatusCode) -> &'static str {
-    match status {
-        StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "/problems/too-large",
-        StatusCode::NOT_FOUND => "/problems/not-found",
-        StatusCode::METHOD_NOT_ALLOWED => "/problems/method-not-allowed",
-        StatusCode::INTERNAL_SERVER_ERROR => "/problems/internal",
-        StatusCode::SERVICE_UNAVAILABLE => "/problems/unavailable",
-        _ => "about:blank",
-    }
-}
-
-fn body(status: StatusCode, detail: &str) -> Vec<u8> {
-    let title = status.canonical_reason().unwrap_or("Error");
-    let problem = Problem { r#type: problem_type(status), title, status: status.as_u16(), detail };
-    // Strings and a number always serialise.
-    serde_json::to_vec(&problem).unwrap_or_default()
-}
+use crate::api::problem::{PROBLEM_MEDIA_TYPE, document_of_status, response_of_status};
 
 /// A problem as a response.
 #[must_use]
 pub fn problem(status: StatusCode, detail: &str) -> Response {
-    Response::builder()
-        .status(status)
-        .header(CONTENT_TYPE, PROBLEM_JSON)
-        .header(X_CONTENT_TYPE_OPTIONS, "nosniff")
-        .body(body(status, detail))
+    let mut response = response_of_status(status, Some(detail));
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 /// A problem as a response after which the connection is closed, because what follows on it cannot be told from the request.
@@ -58,9 +26,9 @@ pub fn last_problem(status: StatusCode, detail: &str) -> Response {
 /// A problem as the bytes of a whole HTTP/1.1 response, for a connection that no request was read from.
 #[must_use]
 pub fn problem_bytes(status: StatusCode) -> Bytes {
-    let body = body(status, explanation(status));
+    let body = document_of_status(status, Some(explanation(status)));
     let head = format!(
-        "HTTP/1.1 {} {}\r\nconnection: close\r\ncontent-type: application/problem+json\r\nx-content-type-options: nosniff\r\ncontent-length: {}\r\n\r\n",
+        "HTTP/1.1 {} {}\r\nconnection: close\r\ncontent-type: {PROBLEM_MEDIA_TYPE}\r\nx-content-type-options: nosniff\r\ncontent-length: {}\r\n\r\n",
         status.as_u16(),
         status.canonical_reason().unwrap_or("Error"),
         body.len(),

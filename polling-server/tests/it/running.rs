@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use poem::Endpoint;
 use polling_core::bus::memory::MemoryBus;
 use polling_core::bus::{BusError, Notice, Update, UpdateBus};
 use polling_core::clock::{Clock, SystemClock};
@@ -42,6 +43,10 @@ struct Running {
 
 impl Running {
     async fn start() -> Self {
+        Self::start_with(|_| crate::transport::hello_route()).await
+    }
+
+    async fn start_with<E: Endpoint + 'static>(routes: fn(Wiring<'_>) -> E) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let data_dir = folder.path().to_str().expect("text").to_owned();
         let arguments = ["polling-server", "--store", "memory:", "--data-dir", &data_dir].map(std::ffi::OsString::from);
@@ -59,8 +64,8 @@ impl Running {
                 let opened = Opened::open(&config).await?;
                 let routes = |wiring: Wiring<'_>| {
                     // The test waits for it.
-                    let _waiting = sender.send((wiring.service, wiring.sockets, wiring.shutdown));
-                    crate::transport::hello_route()
+                    let _waiting = sender.send((Arc::clone(&wiring.service), wiring.sockets.clone(), wiring.shutdown.clone()));
+                    routes(wiring)
                 };
                 run_opened(&config, opened, listeners, routes, shutdown).await
             }
@@ -147,6 +152,43 @@ async fn requests_are_counted_by_route_and_shown() {
     assert!(metrics.contains(r#"polling_http_requests_total{operation="other",method="GET",status="4xx"}"#), "{metrics}");
     assert!(metrics.contains(r#"polling_http_request_seconds_bucket{operation="/counted/{name}",method="GET",le="#));
     assert!(get_text(running.admin, "/readyz?verbose").await.contains("readyz check passed"));
+    running.shutdown.request();
+    running.ended().await.expect("ended well");
+}
+
+#[tokio::test]
+async fn what_the_router_does_not_name_by_itself_is_counted_by_its_route_as_well() {
+    let running = Running::start_with(polling_server::run::routes).await;
+    let poll = poll();
+    running.service.polls.create(&poll).await.expect("created");
+    let client = reqwest::Client::new();
+    let url = |path: &str| format!("http://{}{path}", running.api);
+    let vote = |poll: &str, body: &'static str| {
+        let request = client.post(url(&format!("/polls/{poll}/vote"))).header("content-type", "application/json");
+        request.body(body).send()
+    };
+    let (poll, stranger) = (poll.id.to_string(), PollId::new(SystemClock.now()).to_string());
+    assert_eq!(vote(&poll, r#"{"choices": [1], "voter_id": "ann"}"#).await.expect("an answer").status(), 202);
+    for status in [vote(&poll, "{}"), vote(&stranger, "{}")] {
+        assert!(status.await.expect("an answer").status().is_client_error());
+    }
+    for (method, path) in [("GET", "/"), ("POST", "/"), ("PUT", "/polls"), ("GET", "/problems/nothing"), ("GET", "/nowhere")] {
+        let method = method.parse().expect("a method");
+        client.request(method, url(path)).send().await.expect("an answer");
+    }
+    let metrics = get_text(running.admin, "/metrics").await;
+    for (operation, method, status, count) in [
+        ("/polls/{poll_id}/vote", "POST", "2xx", 1),
+        ("/polls/{poll_id}/vote", "POST", "4xx", 2),
+        ("/", "GET", "2xx", 1),
+        ("/", "POST", "4xx", 1),
+        ("/polls", "PUT", "4xx", 1),
+        ("/problems/{name}", "GET", "4xx", 1),
+    ] {
+        let labels = format!(r#"operation="{operation}",method="{method}",status="{status}""#);
+        let line = format!("polling_http_requests_total{{{labels}}} {count}\n");
+        assert!(metrics.contains(&line), "{line} in {metrics}");
+    }
     running.shutdown.request();
     running.ended().await.expect("ended well");
 }

@@ -1,9 +1,19 @@
 //! Casting many votes at once.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use polling_core::checkpoint::{Batch, Checkpoint};
+use polling_core::clock::Timestamp;
+use polling_core::model::{Outcome, PollId, Receipt, Tally, VoterKey};
+use polling_core::store::memory::MemoryStore;
+use polling_core::store::{Applied, CountedVote, Leader, StoreError, TallyStore};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::support::{Answered, Created, Server};
+use super::support::{Answered, Created, Server, Setup};
 
 async fn send(server: &Server, poll: &Created, votes: Value) -> Answered {
     server.post(&poll.path("/votes"), &json!({ "votes": votes })).send().await
@@ -85,4 +95,91 @@ async fn the_votes_of_one_voter_take_effect_in_the_order_of_the_batch() {
     assert_eq!(server.votes(&poll).await, [1, 0, 0]);
     assert_eq!(server.receipt_status(&results[98]["receipt"]).await, "superseded");
     assert_eq!(server.receipt_status(&results[99]["receipt"]).await, "counted");
+}
+
+#[tokio::test]
+async fn a_field_that_is_named_twice_is_refused_as_in_a_single_vote() {
+    let server = Server::start();
+    let poll = server.create(json!({})).await;
+    let post = async |rest: &str, body: &str| {
+        let request = server.post(&poll.path(rest), &Value::Null).body(body.to_owned());
+        request.send().await
+    };
+    let twice = r#"{"choices": [1], "voter_id": "ann", "choices": [2]}"#;
+    assert_eq!(post("/vote", twice).await.expect_errors(), [""]);
+    let sound = r#"{"choices": [3], "voter_id": "ben"}"#;
+    let results = post("/votes", &format!(r#"{{"votes": [{twice}, {sound}]}}"#)).await.expect(202)["results"].clone();
+    assert_eq!(results[0]["problem"]["errors"], json!([{ "pointer": "/votes/0", "detail": "must not name a field twice" }]));
+    assert_eq!(results[1]["status"], "counted");
+    assert_eq!(post("/votes", &format!(r#"{{"votes": [{sound}], "votes": [{sound}]}}"#)).await.expect_errors(), [""]);
+    assert_eq!(server.votes(&poll).await, [0, 0, 1]);
+}
+
+/// A store that takes less time for each look at a voter's vote than for the one before.
+struct HastierStore {
+    inner: Arc<MemoryStore>,
+    looks: AtomicU32,
+}
+
+#[async_trait]
+impl TallyStore for HastierStore {
+    async fn apply(&self, batch: &Batch) -> Result<Applied, StoreError> {
+        self.inner.apply(batch).await
+    }
+
+    async fn checkpoint(&self) -> Result<Checkpoint, StoreError> {
+        self.inner.checkpoint().await
+    }
+
+    async fn tallies(&self, polls: &[PollId]) -> Result<Vec<Tally>, StoreError> {
+        self.inner.tallies(polls).await
+    }
+
+    async fn leaders(&self, limit: usize, now: Timestamp) -> Result<Vec<Leader>, StoreError> {
+        self.inner.leaders(limit, now).await
+    }
+
+    async fn outcome(&self, receipt: &Receipt) -> Result<Option<Outcome>, StoreError> {
+        self.inner.outcome(receipt).await
+    }
+
+    async fn standing(&self, poll: PollId, voter: VoterKey) -> Result<Option<CountedVote>, StoreError> {
+        let look = self.looks.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(100).saturating_sub(Duration::from_millis(10) * look)).await;
+        self.inner.standing(poll, voter).await
+    }
+}
+
+fn hastier() -> Setup {
+    let setup = Setup::default();
+    let tallies: Arc<dyn TallyStore> = Arc::new(HastierStore { inner: setup.store.clone(), looks: AtomicU32::new(0) });
+    Setup { tallies: Some(tallies), ..setup }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_votes_of_a_known_voter_keep_their_order_however_long_the_store_takes_for_each() {
+    let server = Server::start_with(hastier());
+    let poll = server.create(json!({ "allow_change": true })).await;
+    for voter in ["ann", "ben"] {
+        server.vote(&poll, voter, 1).await.expect(202);
+    }
+    let vote = |number: usize| json!({ "choices": [1 + number % 3], "voter_id": if number < 5 { "ann" } else { "ben" } });
+    let started = tokio::time::Instant::now();
+    let results = send(&server, &poll, (0..10).map(vote).collect()).await.expect(202)["results"].clone();
+    assert_eq!(server.votes(&poll).await, [1, 1, 0]);
+    for (index, status) in [(3, "superseded"), (4, "counted"), (8, "superseded"), (9, "counted")] {
+        assert_eq!(server.receipt_status(&results[index]["receipt"]).await, status, "{index}");
+    }
+    assert!(started.elapsed() < Duration::from_millis(550), "one voter did not wait for the other");
+}
+
+#[tokio::test(start_paused = true)]
+async fn votes_of_one_voter_that_do_not_fit_into_the_deadline_are_not_recorded() {
+    let server = Server::start_with(Setup { deadline: Duration::from_millis(150), ..hastier() });
+    let poll = server.create(json!({ "allow_change": true })).await;
+    server.vote(&poll, "ann", 1).await.expect(202);
+    let votes: Vec<Value> = (0..4).map(|_| json!({ "choices": [2], "voter_id": "ann" })).collect();
+    let results = send(&server, &poll, votes.into()).await.expect(202)["results"].clone();
+    let problems: Vec<Option<&str>> = (0..4).map(|index| results[index]["problem"]["type"].as_str()).collect();
+    assert_eq!(problems, [None, None, Some("/problems/not-recorded"), Some("/problems/not-recorded")]);
 }

@@ -14,8 +14,8 @@ use polling_core::secret::Secret;
 use polling_core::shutdown::Shutdown;
 use polling_core::sink::VoteSink;
 use polling_core::sink::memory::{MemorySink, memory_log};
-use polling_core::store::PollStore;
 use polling_core::store::memory::MemoryStore;
+use polling_core::store::{PollStore, TallyStore};
 use polling_server::api::access::Access;
 use polling_server::live::board::Board;
 use polling_server::live::hub::Hub;
@@ -35,6 +35,7 @@ pub(crate) struct Setup {
     /// Makes the sink out of the one that leads to the counting.
     pub(crate) sink: fn(MemorySink) -> Arc<dyn VoteSink>,
     pub(crate) polls: Option<Arc<dyn PollStore>>,
+    pub(crate) tallies: Option<Arc<dyn TallyStore>>,
     pub(crate) store: Arc<MemoryStore>,
 }
 
@@ -45,6 +46,7 @@ impl Default for Setup {
             deadline: Duration::from_secs(5),
             sink: |sink| Arc::new(sink),
             polls: None,
+            tallies: None,
             store: Arc::new(MemoryStore::new(7)),
         }
     }
@@ -120,12 +122,13 @@ impl Server {
     }
 
     pub(crate) fn start_with(setup: Setup) -> Self {
-        let Setup { access, deadline, sink, polls, store } = setup;
+        let Setup { access, deadline, sink, polls, tallies, store } = setup;
         let clock = Arc::new(ManualClock::new(Timestamp::parse(START).expect("a time")));
         let secret = Secret::new(&[7; 32]).expect("long enough");
         let polls = polls.unwrap_or_else(|| store.clone());
+        let tallies = tallies.unwrap_or_else(|| store.clone());
         let views = Arc::new(Views::new(polls.clone(), clock.clone()));
-        let board = Arc::new(Board::new(store.clone(), views.clone(), clock.clone()));
+        let board = Arc::new(Board::new(tallies.clone(), views.clone(), clock.clone()));
         let hub = Hub::new(views.clone(), board.clone(), store.clone(), clock.clone(), Duration::from_millis(50));
         let bus = Arc::new(ThroughHub::new(hub, Arc::new(MemoryBus::new())));
         let (memory_sink, source) = memory_log(1000);
@@ -135,7 +138,7 @@ impl Server {
         let service = Arc::new(Service {
             sink: sink(memory_sink),
             polls,
-            tallies: store.clone(),
+            tallies,
             bus,
             views,
             board,

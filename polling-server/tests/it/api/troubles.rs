@@ -108,6 +108,8 @@ enum Mood {
     Damaged,
     Never,
     Panic,
+    /// It takes a second, once.
+    Slow,
 }
 
 /// A store that works until it is told to stop.
@@ -128,6 +130,11 @@ impl MoodyStore {
             Mood::Damaged => Err(StoreError::Damaged(CAUSE.to_owned())),
             Mood::Never => std::future::pending().await,
             Mood::Panic => panic!("{CAUSE}"),
+            Mood::Slow => {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                self.is_moody.store(false, Ordering::SeqCst);
+                Ok(())
+            }
         }
     }
 }
@@ -141,7 +148,7 @@ impl PollStore for MoodyStore {
 
     async fn read(&self, poll: PollId) -> Result<Option<PollSnapshot>, StoreError> {
         // The owner of a poll must be found for the poll to be changed.
-        if self.mood == Mood::Unavailable {
+        if matches!(self.mood, Mood::Unavailable | Mood::Slow) {
             self.check().await?;
         }
         self.inner.read(poll).await
@@ -183,13 +190,18 @@ impl PollStore for MoodyStore {
 }
 
 async fn moody(mood: Mood) -> (Server, super::support::Created) {
+    let (server, poll, _is_moody) = moody_until_told(mood).await;
+    (server, poll)
+}
+
+async fn moody_until_told(mood: Mood) -> (Server, super::support::Created, Arc<AtomicBool>) {
     let is_moody = Arc::new(AtomicBool::new(false));
     let setup = Setup { deadline: Duration::from_secs(2), ..Setup::default() };
     let store = MoodyStore { inner: setup.store.clone(), mood, is_moody: is_moody.clone() };
     let server = Server::start_with(Setup { polls: Some(Arc::new(store)), ..setup });
     let poll = server.create(json!({})).await;
     is_moody.store(true, Ordering::SeqCst);
-    (server, poll)
+    (server, poll, is_moody)
 }
 
 #[tokio::test(start_paused = true)]
@@ -223,5 +235,18 @@ async fn a_read_that_fails_says_so_and_nothing_more() {
         // A panic in a task of its own comes back to the request.
         let close = server.post(&poll.path("/close"), &json!({})).bearer(&poll.owner).send().await;
         close.expect_problem(500, "internal");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_goes_away_does_not_cut_a_read_short() {
+    for path in [None, Some("/leaderboard")] {
+        let (server, poll, is_moody) = moody_until_told(Mood::Slow).await;
+        let path = path.map_or_else(|| poll.path(""), str::to_owned);
+        let request = server.get(&path).send();
+        tokio::time::timeout(Duration::from_millis(500), request).await.expect_err("gone before the answer");
+        assert!(is_moody.load(Ordering::SeqCst), "{path} was still being read");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(!is_moody.load(Ordering::SeqCst), "{path} was read to the end");
     }
 }

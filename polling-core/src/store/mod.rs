@@ -51,7 +51,18 @@ pub enum StoreError {
     Damaged(String),
 }
 
+/// The cause of [`StoreError::Unavailable`] when the store is well, and has more to do than it takes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("too many changes of polls wait for the store")]
+pub struct Overloaded;
+
 impl StoreError {
+    /// Whether the store is well and only has too much to do just now.
+    #[must_use]
+    pub fn is_overload(&self) -> bool {
+        matches!(self, Self::Unavailable(cause) if cause.is::<Overloaded>())
+    }
+
     /// Whether the same call may succeed later without anybody doing anything about the call itself.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {

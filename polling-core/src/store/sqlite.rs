@@ -15,13 +15,13 @@ pub(super) use sqlx::query;
 use sqlx::sqlite::{Sqlite, SqliteSynchronous};
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow};
 use sqlx::{ConnectOptions, Connection as _, Row};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
-use super::StoreError;
 use super::rows::{self, KeptPoll, PollRow};
 pub use super::sqlite_file::SqliteOpenError;
 use super::sqlite_file::{self as file, Found};
 use super::sqlite_statements as statements;
+use super::{Overloaded, StoreError};
 use crate::model::{PollId, StandingVote};
 
 /// A connection to the file, under a name that does not depend on the driver.
@@ -36,6 +36,15 @@ static MIGRATOR: Migrator = sqlx::migrate!("../migrations/sqlite");
 
 /// Connections that read, by default: reading is short and from memory, so more would only wait for a processor.
 const READERS_DEFAULT: u32 = 4;
+/// Connections for what reads through a table that grows: lists with a filter, ranks and the leaderboard. They have none of the
+/// others, so that no number of them keeps a vote from its poll. A third would only take a processor from the votes.
+const SCANNERS_MAX: u32 = 2;
+/// Changes of definitions in the writer's line at once: one that runs and one that is ready to. Each is a transaction with a sync
+/// of its own, so this is how many syncs stand between a batch of votes and the writer at most, whoever creates polls.
+const DEFINITIONS_IN_LINE_MAX: usize = 2;
+/// Changes of definitions that are taken on at once. At a slow disk's hundred syncs in a second they are done within the time
+/// that a client waits; more would wait for longer than anybody does.
+const DEFINITIONS_MAX: usize = 256;
 /// How long to wait for a lock. Only a tool beside us, such as a backup, can hold one; longer than this it is in the way.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a read waits for a free connection.
@@ -88,7 +97,12 @@ pub struct SqliteStore {
 struct Inner {
     epoch: u64,
     readers: SqlitePool,
+    scanners: SqlitePool,
     writer: Mutex<Writer>,
+    /// A permit for each change of a definition that is taken on.
+    definitions: Arc<Semaphore>,
+    /// A permit for each of those that stands in line for the writer. In the order in which they came.
+    definitions_in_line: Semaphore,
     /// Held as long as the store is open.
     lock: std::sync::Mutex<Option<File>>,
 }
@@ -140,13 +154,16 @@ impl SqliteStore {
             .pragma("journal_size_limit", LOG_BYTES_MAX)
             .row_buffer_size(ROWS_IN_FLIGHT);
         let (connection, epoch) = prepare(&path, &writing, version < known).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(options.readers_max.max(1))
-            .acquire_timeout(READER_TIMEOUT)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .test_before_acquire(false)
-            .connect_lazy_with(base.pragma("query_only", "ON"));
+        let reading = base.pragma("query_only", "ON");
+        let pool = |connections_max| {
+            SqlitePoolOptions::new()
+                .max_connections(connections_max)
+                .acquire_timeout(READER_TIMEOUT)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .test_before_acquire(false)
+                .connect_lazy_with(reading.clone())
+        };
         let writer = Writer {
             options: writing.create_if_missing(false),
             connection: Some(connection),
@@ -154,7 +171,15 @@ impl SqliteStore {
             #[cfg(feature = "test-util")]
             fault: None,
         };
-        let inner = Inner { epoch, readers, writer: Mutex::new(writer), lock: std::sync::Mutex::new(Some(lock)) };
+        let inner = Inner {
+            epoch,
+            readers: pool(options.readers_max.max(1)),
+            scanners: pool(SCANNERS_MAX),
+            writer: Mutex::new(writer),
+            definitions: Arc::new(Semaphore::new(DEFINITIONS_MAX)),
+            definitions_in_line: Semaphore::new(DEFINITIONS_IN_LINE_MAX),
+            lock: std::sync::Mutex::new(Some(lock)),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -164,6 +189,7 @@ impl SqliteStore {
         let mut writer = self.inner.writer.lock().await;
         writer.closed = true;
         self.inner.readers.close().await;
+        self.inner.scanners.close().await;
         if let Some(connection) = writer.connection.take() {
             discard(connection).await;
         }
@@ -192,6 +218,25 @@ impl SqliteStore {
         task.await.unwrap_or_else(|error| Err(StoreError::Unknown(error.into())))
     }
 
+    /// Like [`write`](Self::write), for what a client may ask for as often as it likes: votes go before. More than
+    /// [`DEFINITIONS_MAX`] at once are refused at once.
+    pub(super) async fn write_definition<T, F>(&self, change: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a mut Connection) -> BoxFuture<'a, Result<T, StoreError>> + Send + 'static,
+    {
+        let inner = Arc::clone(&self.inner);
+        let overloaded = |_| StoreError::Unavailable(Overloaded.into());
+        let taken_on = Arc::clone(&inner.definitions).try_acquire_owned().map_err(overloaded)?;
+        let task = tokio::spawn(async move {
+            let _taken_on = taken_on;
+            // Nobody closes this one.
+            let _in_line = inner.definitions_in_line.acquire().await.map_err(|closed| StoreError::Unavailable(closed.into()))?;
+            inner.writer.lock().await.transact(change).await
+        });
+        task.await.unwrap_or_else(|error| Err(StoreError::Unknown(error.into())))
+    }
+
     /// What the versions of this store begin with.
     pub(super) fn epoch(&self) -> u64 {
         self.inner.epoch
@@ -200,6 +245,11 @@ impl SqliteStore {
     /// Runs a statement that finds something, outside of any transaction.
     pub(super) async fn read_rows(&self, query: Query) -> Result<Vec<SqliteRow>, StoreError> {
         query.fetch_all(&self.inner.readers).await.map_err(before_commit)
+    }
+
+    /// The same for a statement that may read through a whole table.
+    pub(super) async fn scan_rows(&self, query: Query) -> Result<Vec<SqliteRow>, StoreError> {
+        query.fetch_all(&self.inner.scanners).await.map_err(before_commit)
     }
 }
 
@@ -425,7 +475,96 @@ pub(super) fn blob(poll: PollId) -> Vec<u8> {
 mod tests {
     use sqlx::{AssertSqlSafe, Executor};
 
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+    use crate::checkpoint::Batch;
+    use crate::clock::{Clock, SystemClock};
+    use crate::model::{OwnerKey, Poll, PollDraft, PollState};
+    use crate::store::{CreationOrder, PollFilter, PollStore, TallyStore};
+
+    async fn store(folder: &tempfile::TempDir) -> Arc<SqliteStore> {
+        let path = folder.path().join("polls.db");
+        Arc::new(SqliteStore::open(&path, SqliteOptions::default()).await.expect("it is opened"))
+    }
+
+    fn poll() -> Poll {
+        let draft = PollDraft { question: "Tea?".into(), options: vec!["Yes".into(), "No".into()], ..PollDraft::default() };
+        draft.into_poll(OwnerKey([0; 32]), SystemClock.now()).expect("sound")
+    }
+
+    /// Lets everything go on that waits for nothing but its turn.
+    async fn all_take_their_turn() {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_batch_of_votes_waits_for_a_few_new_polls_and_not_for_all_of_them() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = store(&folder).await;
+        let held = store.inner.writer.lock().await;
+        let (created, refused) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let creating: Vec<_> = (0..DEFINITIONS_MAX + 100)
+            .map(|_| {
+                let (store, created, refused) = (Arc::clone(&store), Arc::clone(&created), Arc::clone(&refused));
+                tokio::spawn(async move {
+                    match store.create(&poll()).await {
+                        Ok(()) => created.fetch_add(1, Ordering::SeqCst),
+                        Err(error) if error.is_overload() => refused.fetch_add(1, Ordering::SeqCst),
+                        Err(error) => panic!("{error}"),
+                    }
+                })
+            })
+            .collect();
+        all_take_their_turn().await;
+        assert_eq!(refused.load(Ordering::SeqCst), 100, "what is too much is refused at once");
+        let voting = tokio::spawn({
+            let store = Arc::clone(&store);
+            async move { store.apply(&Batch::default()).await }
+        });
+        all_take_their_turn().await;
+        drop(held);
+        voting.await.expect("no panic").expect("applied");
+        let before = created.load(Ordering::SeqCst);
+        // One more may have gone on since, while this test was not looking.
+        assert!(before <= 2 * DEFINITIONS_IN_LINE_MAX, "the votes waited for {before} new polls");
+        for creating in creating {
+            creating.await.expect("no panic");
+        }
+        assert_eq!(created.load(Ordering::SeqCst), DEFINITIONS_MAX);
+        store.create(&poll()).await.expect("there is room again");
+    }
+
+    #[tokio::test]
+    async fn scans_take_no_connection_from_reads() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = store(&folder).await;
+        let known = poll();
+        store.create(&known).await.expect("created");
+        let mut held = Vec::new();
+        for _ in 0..SCANNERS_MAX {
+            held.push(store.inner.scanners.acquire().await.expect("a connection"));
+        }
+        let now = SystemClock.now();
+        let open = PollFilter { state: Some(PollState::Open), text: None };
+        let mut scans = [
+            Box::pin(async { store.list(&open, CreationOrder::default(), None, 1, now).await.map(drop) }) as BoxFuture<'_, _>,
+            Box::pin(async { store.rank(&PollFilter::default(), 1, now).await.map(drop) }),
+            Box::pin(async { store.leaders(1, now).await.map(drop) }),
+        ];
+        for scan in &mut scans {
+            assert!(futures_util::poll!(scan).is_pending());
+        }
+        assert!(store.read(known.id).await.expect("it is read").is_some());
+        let page = store.list(&PollFilter::default(), CreationOrder::default(), None, 1, now).await;
+        assert_eq!(page.expect("a page is no scan").len(), 1);
+        drop(held);
+        for scan in scans {
+            scan.await.expect("it is its turn");
+        }
+    }
 
     #[tokio::test]
     async fn every_statement_can_be_prepared() {

@@ -28,7 +28,7 @@ fn limited(limit: usize) -> i64 {
 impl PollStore for SqliteStore {
     async fn create(&self, poll: &Poll) -> Result<(), StoreError> {
         let poll = poll.clone();
-        self.write(move |connection| Box::pin(create_poll(connection, poll))).await
+        self.write_definition(move |connection| Box::pin(create_poll(connection, poll))).await
     }
 
     async fn read(&self, poll: PollId) -> Result<Option<PollSnapshot>, StoreError> {
@@ -50,22 +50,24 @@ impl PollStore for SqliteStore {
             CreationOrder::OldestFirst => (statements::LIST_OLDEST_FIRST, [u8::MIN; 16]),
         };
         let from = after.map_or(beyond.to_vec(), blob);
-        let rows = self.read_rows(filtered(statement, filter, now).bind(from).bind(limited(limit))).await?;
+        let query = filtered(statement, filter, now).bind(from).bind(limited(limit));
+        // Without a filter it reads as many rows as it answers.
+        let rows = if *filter == PollFilter::default() { self.read_rows(query).await? } else { self.scan_rows(query).await? };
         rows.iter().map(|row| Ok(kept_poll(row, self.epoch())?.snapshot)).collect()
     }
 
     async fn rank(&self, filter: &PollFilter, limit: usize, now: Timestamp) -> Result<Vec<PollId>, StoreError> {
-        let rows = self.read_rows(filtered(statements::RANK, filter, now).bind(limited(limit))).await?;
+        let rows = self.scan_rows(filtered(statements::RANK, filter, now).bind(limited(limit))).await?;
         rows.iter().map(poll_id).collect()
     }
 
     async fn close(&self, poll: PollId, at: Timestamp) -> Result<Option<PollSnapshot>, StoreError> {
         let epoch = self.epoch();
-        self.write(move |connection| Box::pin(close_poll(connection, poll, at, epoch))).await
+        self.write_definition(move |connection| Box::pin(close_poll(connection, poll, at, epoch))).await
     }
 
     async fn archive(&self, poll: PollId) -> Result<bool, StoreError> {
-        self.write(move |connection| Box::pin(archive_poll(connection, poll))).await
+        self.write_definition(move |connection| Box::pin(archive_poll(connection, poll))).await
     }
 
     async fn transition(&self, now: Timestamp) -> Result<Transitions, StoreError> {
@@ -111,7 +113,7 @@ impl TallyStore for SqliteStore {
 
     async fn leaders(&self, limit: usize, now: Timestamp) -> Result<Vec<Leader>, StoreError> {
         let query = query(statements::LEADERS).bind(now.as_micros()).bind(limited(limit));
-        let rows = self.read_rows(query).await?;
+        let rows = self.scan_rows(query).await?;
         let leader = |row| {
             let (option, votes): (i64, i64) = (column(row, "option")?, column(row, "votes")?);
             let option = u64::try_from(option).ok().and_then(OptionId::new);

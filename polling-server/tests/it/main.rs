@@ -3,10 +3,12 @@
 mod api;
 mod configuration;
 mod hub;
+#[cfg(feature = "sqlite")]
 mod kill;
 mod live;
 mod process;
 mod running;
+#[cfg(feature = "sqlite")]
 mod sqlite;
 mod transport;
 mod transport_refusals;

@@ -131,8 +131,9 @@ fn an_unknown_flag_is_refused_with_the_nearest() {
 fn help_and_version_go_to_standard_output() {
     let (code, help, _) = ended(Command::new(PROGRAM).env_clear().arg("--help"));
     assert!(code == Some(0) && help.contains("POLLING_LISTEN"), "{help}");
+    let backends = if cfg!(feature = "sqlite") { "(backends: memory, sqlite)" } else { "(backends: memory)" };
     let (code, version, _) = ended(Command::new(PROGRAM).env_clear().arg("--version"));
-    assert!(code == Some(0) && version.contains("backends: memory"), "{version}");
+    assert!(code == Some(0) && version.contains(backends), "{version}");
 }
 
 #[test]
@@ -176,6 +177,7 @@ fn a_port_in_use_ends_it_with_69_and_a_folder_that_is_none_with_74() {
     assert_eq!(code, Some(74), "{errors}");
 }
 
+#[cfg(feature = "sqlite")]
 #[test]
 fn a_folder_in_use_ends_it_with_69_and_data_of_something_else_with_65() {
     let folder = tempfile::tempdir().expect("a folder");

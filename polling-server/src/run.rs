@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::Admin;
 use crate::config::Config;
-use crate::credentials::{CredentialError, kept_secret};
+use crate::credentials::{CredentialError, check_secret, keep_check, kept_secret};
 use crate::exit::Exit;
 use crate::live::board::Board;
 use crate::live::endpoints::Live;
@@ -159,11 +159,22 @@ impl Opened {
     pub async fn open(config: &Config) -> Result<Self, RunError> {
         let data_dir = &config.urls.data_dir;
         make_folder(data_dir).map_err(|cause| RunError::DataDir { path: data_dir.clone(), cause })?;
+        let store = data_file(config);
         let secret = match &config.secret {
             Some(secret) => secret.clone(),
-            None => kept_secret(data_dir, data_file(config).as_deref())?,
+            None => kept_secret(data_dir, store.as_deref())?,
         };
-        Ok(Self { backends: polling_core::open::open(&config.urls).await?, secret })
+        if let Some(store) = &store {
+            check_secret(data_dir, store, &secret)?;
+        }
+        let backends = polling_core::open::open(&config.urls).await?;
+        if store.is_some()
+            && let Err(error) = keep_check(data_dir, &secret)
+        {
+            backends.shut_down().await;
+            return Err(error.into());
+        }
+        Ok(Self { backends, secret })
     }
 }
 

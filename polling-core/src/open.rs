@@ -50,6 +50,13 @@ pub struct Backends {
 }
 
 impl Backends {
+    /// The store, when it is an `SQLite` file, to make it fail on purpose.
+    #[cfg(all(feature = "sqlite", feature = "test-util"))]
+    #[must_use]
+    pub fn sqlite(&self) -> Option<Arc<SqliteStore>> {
+        self.sqlite.clone()
+    }
+
     /// Closes what is open on the disk, so that another process, or this one, can open it at once. Every later call to the store
     /// is refused. Close the log and let the counting end first. Doing it again does nothing.
     #[cfg_attr(not(feature = "sqlite"), expect(clippy::unused_async, reason = "the same signature as with the feature"))]

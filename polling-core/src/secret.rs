@@ -41,6 +41,7 @@ pub struct Secret {
     voter: Code,
     receipt: Code,
     cookie: Code,
+    check: Code,
 }
 
 impl fmt::Debug for Secret {
@@ -63,7 +64,14 @@ impl Secret {
             voter: derived(bytes, b"polling voter key v1"),
             receipt: derived(bytes, b"polling receipt v1"),
             cookie: derived(bytes, b"polling voter cookie v1"),
+            check: derived(bytes, b"polling secret check v1"),
         })
+    }
+
+    /// A value that says whether two secrets are the same, and nothing else of them: what to keep beside data that was made with one.
+    #[must_use]
+    pub fn check_value(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.check.clone().finalize().into_bytes())
     }
 
     /// The pseudonym of a voter in a poll.

@@ -144,6 +144,7 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
+    use crate::store_watch::StoreTrouble;
     use crate::telemetry;
 
     async fn answer(readiness: &Readiness, method: Method, target: &str) -> (StatusCode, String) {
@@ -155,7 +156,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_ready_only_between_start_and_stop() {
-        let readiness = Readiness::new(None);
+        let readiness = Readiness::new(None, StoreTrouble::default());
         let (status, body) = answer(&readiness, Method::GET, "/readyz").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(body.contains("/problems/unavailable") && body.contains("the server is starting"), "{body}");
@@ -170,7 +171,7 @@ mod tests {
     async fn it_says_why_votes_are_not_counted() {
         let health = Health { trouble: Some("disk full".to_owned()), stopped: vec![(Partition(7), "a hole".to_owned())] };
         let (_sender, counting) = watch::channel(health);
-        let readiness = Readiness::new(Some(counting));
+        let readiness = Readiness::new(Some(counting), StoreTrouble::default());
         readiness.note_serving();
         let (status, body) = answer(&readiness, Method::GET, "/readyz?verbose").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
@@ -181,7 +182,7 @@ mod tests {
 
     #[tokio::test]
     async fn other_paths_and_methods_are_refused() {
-        let readiness = Readiness::new(None);
+        let readiness = Readiness::new(None, StoreTrouble::default());
         assert_eq!(answer(&readiness, Method::GET, "/polls").await.0, StatusCode::NOT_FOUND);
         assert_eq!(answer(&readiness, Method::POST, "/metrics").await.0, StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(answer(&readiness, Method::HEAD, "/metrics").await.0, StatusCode::OK);

@@ -17,6 +17,8 @@ const API_KEY_CHARACTERS_MIN: usize = 16;
 const TOKEN_LEEWAY: Duration = Duration::from_secs(60);
 /// The name of the kept secret in the data folder.
 const KEPT_SECRET: &str = "secret";
+/// The name of the file in the data folder that says whether a secret is the one that the data was made with.
+const SECRET_CHECK: &str = "secret.check";
 
 /// Why a secret or a key cannot be used.
 #[derive(Debug, Error)]
@@ -54,6 +56,16 @@ pub enum CredentialError {
         store: PathBuf,
         /// Where the secret should be.
         secret: PathBuf,
+    },
+    /// The secret is not the one that the data was made with.
+    #[error(
+        "the secret is not the one that the voters in {store:?} were named with, as {check:?} shows: give that one; with another everybody could vote again, and no receipt would hold"
+    )]
+    Another {
+        /// The data file.
+        store: PathBuf,
+        /// What tells them apart.
+        check: PathBuf,
     },
     /// The secret cannot be kept.
     #[error("failed to keep a secret in {path:?}")]
@@ -133,6 +145,35 @@ pub fn kept_secret(data_dir: &Path, store: Option<&Path>) -> Result<Secret, Cred
     Secret::new(&bytes).map_err(|short| unusable("the secret", &path, short.to_string()))
 }
 
+/// Refuses a secret that is not the one that the data in `store` was made with. Data that says nothing about it is believed.
+///
+/// # Errors
+///
+/// When it is another one, and when that cannot be found out.
+pub fn check_secret(data_dir: &Path, store: &Path, secret: &Secret) -> Result<(), CredentialError> {
+    let path = data_dir.join(SECRET_CHECK);
+    match std::fs::read_to_string(&path) {
+        Ok(known) if known.trim() == secret.check_value() || !store.exists() => Ok(()),
+        Ok(_) => Err(CredentialError::Another { store: store.into(), check: path }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(cause) => Err(CredentialError::Unreadable { what: "the check value of the secret", path, cause }),
+    }
+}
+
+/// Keeps what [`check_secret`] looks at. Only for whoever has the data to itself.
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub fn keep_check(data_dir: &Path, secret: &Secret) -> Result<(), CredentialError> {
+    let (path, value) = (data_dir.join(SECRET_CHECK), secret.check_value());
+    if std::fs::read_to_string(&path).is_ok_and(|known| known.trim() == value) {
+        return Ok(());
+    }
+    let kept = write_draft(data_dir, SECRET_CHECK, &value).and_then(|draft| std::fs::rename(draft, &path));
+    kept.and_then(|()| File::open(data_dir)?.sync_all()).map_err(|cause| CredentialError::NotKept { path, cause })
+}
+
 fn unusable(what: &'static str, path: &Path, reason: impl Into<String>) -> CredentialError {
     CredentialError::Unusable { what, path: path.into(), reason: reason.into() }
 }
@@ -161,14 +202,7 @@ fn make_secret(data_dir: &Path, path: &Path) -> io::Result<()> {
     let mut random = [0_u8; SECRET_BYTES_MIN];
     getrandom::fill(&mut random).map_err(io::Error::other)?;
     let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    let draft = data_dir.join(format!("{KEPT_SECRET}.{}.new", std::process::id()));
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&draft)?;
-    file.write_all(format!("{text}\n").as_bytes())?;
-    file.sync_all()?;
+    let draft = write_draft(data_dir, KEPT_SECRET, &text)?;
     let placed = match std::fs::hard_link(&draft, path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         placed => placed,
@@ -176,6 +210,19 @@ fn make_secret(data_dir: &Path, path: &Path) -> io::Result<()> {
     std::fs::remove_file(&draft)?;
     placed?;
     File::open(data_dir)?.sync_all()
+}
+
+/// Writes a file that is to have this name in the end, for nobody else to read.
+fn write_draft(data_dir: &Path, name: &str, text: &str) -> io::Result<PathBuf> {
+    let draft = data_dir.join(format!("{name}.{}.new", std::process::id()));
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&draft)?;
+    file.write_all(format!("{text}\n").as_bytes())?;
+    file.sync_all()?;
+    Ok(draft)
 }
 
 /// The keys of which one is needed to create polls; when there are none, everybody may.
@@ -248,6 +295,26 @@ mod tests {
         std::fs::remove_file(folder.path().join(KEPT_SECRET)).expect("removed");
         let error = kept_secret(folder.path(), Some(&store)).expect_err("gone");
         assert!(matches!(error, CredentialError::Gone { .. }) && error.is_configuration(), "{error}");
+    }
+
+    #[test]
+    fn another_secret_is_refused_for_data_that_is_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = folder.path().join("polling.db");
+        let (first, other) = (Secret::new(&[1; 32]).expect("long"), Secret::new(&[2; 32]).expect("long"));
+        std::fs::write(&store, "").expect("written");
+        check_secret(folder.path(), &store, &other).expect("nothing is known of older data");
+        keep_check(folder.path(), &first).expect("kept");
+        check_secret(folder.path(), &store, &first).expect("the same");
+        let error = check_secret(folder.path(), &store, &other).expect_err("another");
+        assert!(matches!(error, CredentialError::Another { .. }) && error.is_configuration(), "{error}");
+        let kept = std::fs::read_to_string(folder.path().join(SECRET_CHECK)).expect("kept");
+        assert_eq!(kept.trim(), first.check_value());
+        std::fs::remove_file(&store).expect("removed");
+        check_secret(folder.path(), &store, &other).expect("there is nothing to lose");
+        keep_check(folder.path(), &other).expect("kept");
+        std::fs::write(&store, "").expect("written");
+        check_secret(folder.path(), &store, &first).expect_err("another");
     }
 
     #[test]

@@ -20,4 +20,5 @@ pub mod admin;
 pub mod process;
 pub mod readiness;
 pub mod run;
+pub mod store_watch;
 pub mod telemetry;

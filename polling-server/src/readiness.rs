@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use polling_core::ingest::Health;
 use tokio::sync::watch;
 
+use crate::store_watch::StoreTrouble;
+
 const STARTING: u8 = 0;
 const SERVING: u8 = 1;
 const DRAINING: u8 = 2;
@@ -15,6 +17,7 @@ const DRAINING: u8 = 2;
 pub struct Readiness {
     phase: Arc<AtomicU8>,
     counting: Option<watch::Receiver<Health>>,
+    store: StoreTrouble,
 }
 
 /// One thing that has to be so for the server to be ready.
@@ -27,10 +30,11 @@ pub struct Check {
 }
 
 impl Readiness {
-    /// Starting. `counting` tells how the counting in this process goes, if it is done here.
+    /// Starting. `counting` tells how the counting in this process goes, if it is done here, and `store` whether polls can be
+    /// changed.
     #[must_use]
-    pub fn new(counting: Option<watch::Receiver<Health>>) -> Self {
-        Self { phase: Arc::new(AtomicU8::new(STARTING)), counting }
+    pub fn new(counting: Option<watch::Receiver<Health>>, store: StoreTrouble) -> Self {
+        Self { phase: Arc::new(AtomicU8::new(STARTING)), counting, store }
     }
 
     /// Requests are taken from now on.
@@ -52,9 +56,10 @@ impl Readiness {
             _ => None,
         };
         let mut checks = vec![Check { name: "serving", trouble: serving }];
-        if let Some(counting) = &self.counting {
-            let health = counting.borrow().clone();
-            checks.push(Check { name: "store", trouble: health.trouble });
+        let counting = self.counting.as_ref().map(|counting| counting.borrow().clone());
+        let counting_trouble = counting.as_ref().and_then(|health| health.trouble.clone());
+        checks.push(Check { name: "store", trouble: counting_trouble.or_else(|| self.store.current()) });
+        if let Some(health) = counting {
             let stopped = health.stopped.iter().map(|(partition, alarm)| format!("partition {partition}: {alarm}"));
             let stopped = stopped.collect::<Vec<_>>().join("; ");
             checks.push(Check { name: "partitions", trouble: (!stopped.is_empty()).then_some(stopped) });

@@ -8,22 +8,22 @@ use std::time::Duration;
 use poem::Endpoint;
 use polling_core::bus::UpdateBus;
 use polling_core::clock::{Clock, SystemClock};
-use polling_core::ingest::{Health, Ingest};
+use polling_core::ingest::Ingest;
 use polling_core::open::{Backends, OpenError};
 use polling_core::schedule::Scheduler;
 use polling_core::secret::Secret;
 use polling_core::shutdown::Shutdown;
+use polling_core::store::PollStore;
 #[cfg(feature = "sqlite")]
 use polling_core::store::sqlite::SqliteOpenError;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::Admin;
 use crate::config::Config;
-use crate::credentials::{CredentialError, kept_secret};
+use crate::credentials::{CredentialError, check_secret, keep_check, kept_secret};
 use crate::exit::Exit;
 use crate::live::board::Board;
 use crate::live::endpoints::Live;
@@ -36,6 +36,7 @@ use crate::live::views::Views;
 use crate::readiness::Readiness;
 use crate::serve::{Drained, Limits, Transport, serve};
 use crate::service::Service;
+use crate::store_watch::{StoreTrouble, WatchedPolls};
 use crate::telemetry;
 use crate::transport::requests::Requests;
 
@@ -144,6 +145,12 @@ pub struct Opened {
 }
 
 impl Opened {
+    /// Backends that were opened in another way, and the secret that goes with what they hold.
+    #[must_use]
+    pub const fn new(backends: Backends, secret: Secret) -> Self {
+        Self { backends, secret }
+    }
+
     /// Makes the data folder and the secret, if need be, and opens the backends.
     ///
     /// # Errors
@@ -152,11 +159,22 @@ impl Opened {
     pub async fn open(config: &Config) -> Result<Self, RunError> {
         let data_dir = &config.urls.data_dir;
         make_folder(data_dir).map_err(|cause| RunError::DataDir { path: data_dir.clone(), cause })?;
+        let store = data_file(config);
         let secret = match &config.secret {
             Some(secret) => secret.clone(),
-            None => kept_secret(data_dir, data_file(config).as_deref())?,
+            None => kept_secret(data_dir, store.as_deref())?,
         };
-        Ok(Self { backends: polling_core::open::open(&config.urls).await?, secret })
+        if let Some(store) = &store {
+            check_secret(data_dir, store, &secret)?;
+        }
+        let backends = polling_core::open::open(&config.urls).await?;
+        if store.is_some()
+            && let Err(error) = keep_check(data_dir, &secret)
+        {
+            backends.shut_down().await;
+            return Err(error.into());
+        }
+        Ok(Self { backends, secret })
     }
 }
 
@@ -229,8 +247,7 @@ pub async fn run_opened<E: Endpoint + 'static>(
     let metrics = telemetry::start().map_err(RunError::Telemetry)?;
     let backends = opened.backends.clone();
     let memory_log = backends.memory_log.clone();
-    let (service, hub, mut tasks, counting) = start_parts(config, opened);
-    let readiness = Readiness::new(counting);
+    let (service, hub, mut tasks, readiness) = start_parts(config, opened);
     let upkeep = tokio::spawn(telemetry::keep_up(metrics.clone()));
 
     let admin_stop = Shutdown::new();
@@ -281,10 +298,12 @@ pub async fn run_opened<E: Endpoint + 'static>(
     ended.map_or(Ok(drained), |part| Err(RunError::Ended(part)))
 }
 
-/// Puts the parts together and starts those that run by themselves. With a log in this process, also tells how its counting goes.
-fn start_parts(config: &Config, opened: Opened) -> (Service, Arc<Hub>, Tasks, Option<watch::Receiver<Health>>) {
+/// Puts the parts together and starts those that run by themselves.
+fn start_parts(config: &Config, opened: Opened) -> (Service, Arc<Hub>, Tasks, Readiness) {
     let Opened { backends: Backends { sink, source, polls, tallies, bus, memory_log, .. }, secret } = opened;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let trouble = StoreTrouble::default();
+    let polls: Arc<dyn PollStore> = Arc::new(WatchedPolls::new(polls, trouble.clone()));
     let views = Arc::new(Views::new(Arc::clone(&polls), Arc::clone(&clock)));
     let board = Arc::new(Board::new(Arc::clone(&tallies), Arc::clone(&views), Arc::clone(&clock)));
     let hub = Hub::new(Arc::clone(&views), Arc::clone(&board), Arc::clone(&tallies), Arc::clone(&clock), config.live.interval);
@@ -300,6 +319,7 @@ fn start_parts(config: &Config, opened: Opened) -> (Service, Arc<Hub>, Tasks, Op
     let scheduler_handle = scheduler.handle();
     tasks.others.spawn(scheduler.run(tasks.others_stop.clone()));
     tasks.others.spawn(Arc::clone(&hub).run(tasks.others_stop.clone()));
+    tasks.others.spawn(trouble.clone().heal(Arc::clone(&tallies), tasks.others_stop.clone()));
     // What is published on a bus of this process went through the hub already.
     if !config.urls.bus.starts_with("memory:") {
         let (absorbing, losing) = (Arc::clone(&hub), Arc::clone(&hub));
@@ -310,7 +330,7 @@ fn start_parts(config: &Config, opened: Opened) -> (Service, Arc<Hub>, Tasks, Op
     let limits = crate::service::Limits { deadline: config.handler_deadline };
     let (scheduler, access) = (scheduler_handle, config.access.clone());
     let service = Service { sink, polls, tallies, bus: news, views, board, secret, clock, scheduler, access, limits };
-    (service, hub, tasks, counting)
+    (service, hub, tasks, Readiness::new(counting, trouble))
 }
 
 fn announce(what: &str, listener: &TcpListener) {
@@ -341,7 +361,7 @@ impl Tasks {
     async fn first_end(&mut self) -> &'static str {
         tokio::select! {
             Some(_) = self.counting.join_next() => "the counting of votes",
-            Some(_) = self.others.join_next() => "the scheduler or the follower of the update bus",
+            Some(_) = self.others.join_next() => "the scheduler, the hub, the watch over the store or the follower of the update bus",
         }
     }
 

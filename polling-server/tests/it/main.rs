@@ -2,6 +2,8 @@
 
 mod api;
 mod configuration;
+#[cfg(feature = "sqlite")]
+mod full_disk;
 mod hub;
 #[cfg(feature = "sqlite")]
 mod kill;

@@ -193,6 +193,32 @@ fn a_folder_in_use_ends_it_with_69_and_data_of_something_else_with_65() {
     assert_eq!(code, Some(65), "{errors}");
 }
 
+#[cfg(feature = "sqlite")]
+#[test]
+fn another_secret_over_data_that_is_there_ends_it_with_64() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let with = |secret: &str| {
+        let mut command = bare(folder.path(), &[]);
+        command.env("POLLING_SECRET", secret.repeat(32));
+        command
+    };
+    for _ in 0..2 {
+        let mut running = Running::start(&mut with("a"));
+        running.signal(Signal::TERM);
+        assert_eq!(running.exit_code(), Some(0));
+    }
+    let (code, _, errors) = ended(&mut with("b"));
+    assert_eq!(code, Some(64), "{errors}");
+    assert!(errors.contains("the secret is not the one that the voters in"), "{errors}");
+    drop(Running::start(&mut with("a")));
+    // The one that was made there goes with the data, too.
+    let made = tempfile::tempdir().expect("a folder");
+    drop(Running::start(&mut bare(made.path(), &[])));
+    let (code, _, errors) = ended(bare(made.path(), &[]).env("POLLING_SECRET", "b".repeat(32)));
+    assert_eq!(code, Some(64), "{errors}");
+    drop(Running::start(&mut bare(made.path(), &[])));
+}
+
 #[cfg(unix)]
 #[test]
 fn the_secret_is_made_once_and_kept_from_others() {

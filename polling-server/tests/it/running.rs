@@ -100,16 +100,27 @@ async fn a_vote_that_was_taken_before_the_stop_is_counted_and_one_after_it_is_no
     let service = Arc::clone(&running.service);
     let poll = poll();
     service.polls.create(&poll).await.expect("created");
-    let early: Vec<_> = (0..100)
+    let mut taken: Vec<_> =
+        (0..100).map(|voter| service.sink.record(vote(&service, poll.id, &format!("early {voter}")))).collect();
+    for record in &mut taken {
+        // Once it was polled, it is in the log.
+        assert!(futures_util::poll!(record).is_pending());
+    }
+    let racing: Vec<_> = (0..100)
         .map(|voter| {
-            let (service, vote) = (Arc::clone(&service), vote(&service, poll.id, &voter.to_string()));
+            let (service, vote) = (Arc::clone(&service), vote(&service, poll.id, &format!("racing {voter}")));
             tokio::spawn(async move { service.sink.record(vote).await })
         })
         .collect();
     running.shutdown.request();
     assert_eq!(running.ended().await.expect("ended well"), Drained::Clean);
     let mut counted = 0;
-    for recorded in early {
+    for record in taken {
+        assert_eq!(record.await.expect("recorded").outcome, Some(Outcome::Counted));
+        counted += 1;
+    }
+    assert_eq!(counted, 100);
+    for recorded in racing {
         match recorded.await.expect("no panic") {
             Ok(recorded) => {
                 assert_eq!(recorded.outcome, Some(Outcome::Counted));

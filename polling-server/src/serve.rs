@@ -159,6 +159,8 @@ fn is_of_one_connection(error: &std::io::Error) -> bool {
 fn http(limits: &Limits) -> http1::Builder {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
+        // A client may end its side once the request is sent, as `nc -N` does, and still wants the answer.
+        .half_close(true)
         .header_read_timeout(limits.header_timeout)
         .max_header_size(HEAD_BYTES_MAX)
         .max_buf_size(BUFFER_BYTES_MAX);

@@ -115,10 +115,13 @@ const HEADER_BYTES: usize = 100;
 ///
 /// The lock must be held: where another part of this process had the file open, closing it here would drop that part's locks.
 pub(super) fn inspect(path: &Path, known: i64) -> Result<Found, SqliteOpenError> {
-    let mut file = match File::open(path) {
+    match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
-        opened => opened.map_err(|error| SqliteOpenError::io(path, error))?,
-    };
+        // Opening a pipe would wait for somebody to write into it.
+        Ok(found) if !found.is_file() && !found.is_dir() => return Err(SqliteOpenError::NotADatabase { path: path.to_owned() }),
+        _ => {}
+    }
+    let mut file = File::open(path).map_err(|error| SqliteOpenError::io(path, error))?;
     let bytes = file.metadata().map_err(|error| SqliteOpenError::io(path, error))?.len();
     if bytes == 0 {
         return Ok(Found::Nothing);

@@ -366,6 +366,15 @@ async fn a_folder_that_is_not_there_is_an_error_of_the_world() {
     assert!(matches!(error, SqliteOpenError::Io { .. }), "a folder: {error:?}");
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_pipe_in_place_of_the_file_is_refused_and_not_waited_for() {
+    let (_folder, path) = place();
+    let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo runs");
+    assert!(made.success());
+    assert!(matches!(refusal(&path).await, SqliteOpenError::NotADatabase { .. }));
+}
+
 #[tokio::test]
 async fn a_batch_over_several_partitions_counts_each() {
     let (_folder, path) = place();

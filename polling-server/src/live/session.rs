@@ -35,7 +35,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 pub const POLLS_MAX: usize = 100;
 /// Polls whose last shown version one socket remembers, besides those that it watches.
 const SHOWN_MAX: usize = 10 * POLLS_MAX;
-/// Bad messages after which the socket is closed.
+/// Bad messages in a row after which the socket is closed.
 const BAD_MESSAGES_MAX: u32 = 10;
 /// Sockets are closed within this time on shutdown, one here and one there, so that they do not all come back at once.
 const STAGGER: Duration = Duration::from_secs(2);
@@ -53,7 +53,10 @@ pub struct Session {
     insider_of: Option<PollId>,
     /// Whether the client may say what it wants to watch.
     multiplexed: bool,
+    /// Bad messages since the last good one.
     bad_messages: u32,
+    /// Whether the message at hand got a complaint.
+    complained: bool,
     heard: Instant,
 }
 
@@ -81,6 +84,7 @@ impl Session {
             insider_of: None,
             multiplexed,
             bad_messages: 0,
+            complained: false,
             heard: Instant::now(),
         }
     }
@@ -224,6 +228,20 @@ impl Session {
     }
 
     async fn answer(&mut self, message: &[u8]) -> Step {
+        self.complained = false;
+        self.act_on(message).await?;
+        if !self.complained {
+            self.bad_messages = 0;
+            return Ok(());
+        }
+        self.bad_messages += 1;
+        if self.bad_messages > BAD_MESSAGES_MAX {
+            return Err(End::Close(CloseCode::Policy, "too many messages that could not be served"));
+        }
+        Ok(())
+    }
+
+    async fn act_on(&mut self, message: &[u8]) -> Step {
         if !self.multiplexed {
             return self.complain(&Problem::with_detail(ProblemKind::Validation, "this socket takes no messages"), None).await;
         }
@@ -262,12 +280,9 @@ impl Session {
         }
     }
 
+    /// A message counts once, however many complaints it gets: a hundred polls of a dashboard may have been archived.
     async fn complain(&mut self, problem: &Problem, poll: Option<PollId>) -> Step {
-        self.send(error_frame(problem, poll)).await?;
-        self.bad_messages += 1;
-        if self.bad_messages > BAD_MESSAGES_MAX {
-            return Err(End::Close(CloseCode::Policy, "too many messages that could not be understood"));
-        }
-        Ok(())
+        self.complained = true;
+        self.send(error_frame(problem, poll)).await
     }
 }

@@ -299,8 +299,14 @@ async fn a_bad_message_is_answered_and_too_many_are_not() {
         client.0.send(Message::Text(message.into())).await.expect("sent");
         assert_eq!(client.frame().await["problem"], format!("/problems/{problem}"), "{message}");
     }
-    let too_many: Vec<String> = (0..101).map(|_| PollId::new(SystemClock.now()).to_string()).collect();
-    client.say(&json!({"subscribe": too_many[..60]})).await;
+    let unknown: Vec<String> = (0..60).map(|_| PollId::new(SystemClock.now()).to_string()).collect();
+    client.say(&json!({"subscribe": unknown})).await;
+    for poll in &unknown {
+        assert_eq!(client.frame().await["poll_id"], *poll, "one message, however many complaints it gets");
+    }
+    for _ in 0..11 {
+        client.say(&json!([])).await;
+    }
     assert_eq!(client.closed().await, CloseCode::Policy, "it goes on");
     let mut client = server.connect("/live").await;
     client.0.send(Message::Text("x".repeat(4097).into())).await.expect("sent");

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::access::IdentitySource;
 use super::answer::{Answer, Described, JSON, described, json_response, with_header};
-use super::fields::{FieldErrors, Fields, NAMED_TWICE, NamesTwice, any_json};
+use super::fields::{FieldErrors, Fields, NAMED_TWICE, NamesTwice, ObjectOf, any_json};
 use super::identity::Caller;
 use super::negotiation::{PREFERENCE_APPLIED, preferred_wait, require_acceptable};
 use super::parameter::Given;
@@ -160,13 +160,14 @@ fn read<'a>(bytes: &'a Bytes, poll: &Poll) -> Option<Vec<Result<VoteBody<'a>, Pr
     #[serde(deny_unknown_fields)]
     struct BatchBody<'a> {
         #[serde(borrow)]
-        votes: Vec<VoteBody<'a>>,
+        votes: Vec<ObjectOf<VoteBody<'a>>>,
     }
 
-    let BatchBody { votes } = serde_json::from_slice(bytes).ok()?;
-    let is_sound = |vote: &VoteBody<'_>| poll.can_take(VoteKind::Cast(vote.choices)) && vote.voter_id.is_some();
+    let ObjectOf(BatchBody { votes }) = serde_json::from_slice(bytes).ok()?;
+    let is_sound =
+        |ObjectOf(vote): &ObjectOf<VoteBody<'_>>| poll.can_take(VoteKind::Cast(vote.choices)) && vote.voter_id.is_some();
     let all_sound = (1..=BATCH_VOTES_MAX).contains(&votes.len()) && votes.iter().all(is_sound);
-    all_sound.then(|| votes.into_iter().map(Ok).collect())
+    all_sound.then(|| votes.into_iter().map(|vote| Ok(vote.0)).collect())
 }
 
 /// Reads what can be read of a batch; each vote that breaks a rule is refused by itself.

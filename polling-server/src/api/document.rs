@@ -17,7 +17,8 @@ Live polls: create a poll, vote, and watch the results move.
 
 A vote is answered by 202 when it is durable, and by a receipt that tells what became of it. Make a `vote_id` before you send a \
 vote and send the same again whenever the answer is lost: it never counts twice. Every error is a problem document (RFC 9457); \
-the page that its `type` names says what a client should do. Times are RFC 3339 in UTC. HEAD works where GET does.";
+the page that its `type` names says what a client should do. Times are RFC 3339 in UTC. HEAD works where GET does. What goes \
+over the WebSockets is described by `/asyncapi.json`.";
 
 /// The document as JSON, the same text on every build.
 #[must_use]

@@ -8,7 +8,7 @@ mod document;
 mod document_examples;
 pub(crate) mod edge;
 mod export;
-mod fields;
+pub(crate) mod fields;
 pub(crate) mod identity;
 mod leaderboard;
 mod live_document;

@@ -7,7 +7,7 @@ use polling_core::model::{OPTIONS_MAX, OwnerKey, Poll, PollDraft, ResultsVisibil
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::fields::{FieldErrors, Fields, any_json};
+use super::fields::{FieldErrors, Fields, ObjectOf, any_json};
 use super::problem::{FieldError, Problem};
 
 /// A new poll, as a client sends it.
@@ -37,7 +37,7 @@ pub(crate) struct NewPoll {
 
 /// Reads the body of a new poll, to be owned by `owner` and created at `now`.
 pub(crate) fn read_poll(bytes: &Bytes, owner: OwnerKey, now: Timestamp) -> Result<Poll, Problem> {
-    let draft = serde_json::from_slice::<NewPoll>(bytes).ok().and_then(draft);
+    let draft = serde_json::from_slice::<ObjectOf<NewPoll>>(bytes).ok().and_then(|body| draft(body.0));
     match draft.map(|draft| draft.into_poll(owner, now)) {
         Some(Ok(poll)) => Ok(poll),
         Some(Err(broken)) => Err(Problem::validation(

@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::fields::{FieldErrors, Fields, any_json};
+use super::fields::{FieldErrors, Fields, ObjectOf, any_json};
 use super::problem::Problem;
 
 /// Characters of a `voter_id`, at most: room for an address or the subject of a token.
@@ -71,8 +71,8 @@ pub(crate) fn parse_vote_id(text: &str) -> Option<VoteId> {
 impl<'a> VoteBody<'a> {
     /// Reads the body of a vote for this poll.
     pub(crate) fn read(bytes: &'a Bytes, poll: &Poll) -> Result<Self, Problem> {
-        match serde_json::from_slice::<Self>(bytes) {
-            Ok(vote) if poll.can_take(VoteKind::Cast(vote.choices)) => Ok(vote),
+        match serde_json::from_slice::<ObjectOf<Self>>(bytes) {
+            Ok(ObjectOf(vote)) if poll.can_take(VoteKind::Cast(vote.choices)) => Ok(vote),
             _ => Err(explain(bytes, poll)),
         }
     }

@@ -4,6 +4,7 @@ use polling_core::model::PollId;
 use serde::Deserialize;
 
 use super::session::POLLS_MAX;
+use crate::api::fields::ObjectOf;
 use crate::api::problem::{FieldError, Problem};
 use crate::api::problem_kind::ProblemKind;
 
@@ -36,7 +37,7 @@ impl Request {
     ///
     /// `invalid-json`, or `validation` with everything that is wrong.
     pub fn parse(message: &[u8]) -> Result<Self, Problem> {
-        let wire: Wire<'_> = serde_json::from_slice(message).map_err(|error| {
+        let ObjectOf(wire) = serde_json::from_slice::<ObjectOf<Wire<'_>>>(message).map_err(|error| {
             let kind = if error.is_data() { ProblemKind::Validation } else { ProblemKind::InvalidJson };
             let form = r#"{"subscribe": ["poll id"], "unsubscribe": ["poll id"], "leaderboard": true}"#;
             Problem::with_detail(kind, format!("a message has the form {form}, with each member optional: {error}"))

@@ -13,12 +13,13 @@ use crate::api::openapi_document;
 use crate::fingerprint::fingerprint;
 
 /// The paths that are served here, for the `Allow` header.
-pub(crate) const ASSET_PATHS: [&str; 11] = [
+pub(crate) const ASSET_PATHS: [&str; 12] = [
     "/",
     "/page.css",
     "/page.js",
     "/favicon.svg",
     "/openapi.json",
+    "/asyncapi.json",
     "/docs",
     "/docs/init.js",
     "/docs/page.css",
@@ -80,11 +81,13 @@ pub(crate) fn home() -> RouteMethod {
 /// Adds the pages to a route.
 pub(crate) fn with_pages(route: Route) -> Route {
     let document = Asset::new(openapi_document().into(), "application/json", POLICY);
+    let live_document = Asset::new(Bytes::from_static(include_bytes!("../../asyncapi.json")), "application/json", POLICY);
     route
         .at("/page.css", served(own(include_bytes!("assets/page.css"), "page.css", POLICY)))
         .at("/page.js", served(own(include_bytes!("assets/page.js"), "page.js", POLICY)))
         .at("/favicon.svg", served(own(include_bytes!("assets/favicon.svg"), "favicon.svg", POLICY)))
         .at("/openapi.json", served(document))
+        .at("/asyncapi.json", served(live_document))
         .at("/docs", served(own(include_bytes!("assets/docs.html"), "docs.html", POLICY_OF_DOCS)))
         .at("/docs/init.js", served(own(include_bytes!("assets/docs.js"), "docs.js", POLICY_OF_DOCS)))
         .at("/docs/page.css", served(own(include_bytes!("assets/docs.css"), "docs.css", POLICY_OF_DOCS)))

@@ -336,8 +336,18 @@ async fn whoever_may_not_come_in_is_told_before_the_upgrade() {
     assert_eq!(server.refused(&path, &[]).await, (503, "unavailable".to_owned()), "it is full");
     drop(first);
     timeout(SOON, async { while server.try_connect(&path, &[]).await.is_err() {} }).await.expect("a place is given back");
-    let response = reqwest::get(format!("http://{}{path}", server.address)).await.expect("an answer");
-    assert_eq!(response.status(), 426);
+    let plain = async || reqwest::get(format!("http://{}{path}", server.address)).await.expect("an answer");
+    let has_room = async {
+        loop {
+            let response = plain().await;
+            if response.status() != 503 {
+                break response;
+            }
+        }
+    };
+    let response = timeout(SOON, has_room).await.expect("the place is given back again");
+    assert_eq!((response.status().as_u16(), response.headers()["upgrade"].as_bytes()), (426, b"websocket".as_slice()));
+    assert_eq!(response.json::<Value>().await.expect("JSON")["type"], "about:blank");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -126,3 +126,19 @@ async fn an_answer_is_given_only_to_whoever_accepts_json() {
         assert!(request.header("accept", "text/html, */*;q=0.1").send().await.status.is_success());
     }
 }
+
+#[tokio::test]
+async fn fields_in_an_array_are_no_object() {
+    let server = Server::start();
+    let poll = server.create(json!({})).await;
+    for (path, body) in [
+        ("/polls".to_owned(), json!(["q", ["a", "b"], 1, false, null, null, null])),
+        (poll.path("/vote"), json!([[1], "ann", null])),
+        (poll.path("/votes"), json!([[{ "choices": [1], "voter_id": "ann" }]])),
+    ] {
+        assert_eq!(send(&server, &path, body.to_string()).await.expect_errors(), [""], "{path}");
+    }
+    let results = send(&server, &poll.path("/votes"), json!({ "votes": [[[1], "ann", null]] }).to_string()).await.expect(202);
+    assert_eq!(results["results"][0]["problem"]["errors"][0]["pointer"], "/votes/0");
+    assert_eq!(server.votes(&poll).await, [0, 0, 0]);
+}

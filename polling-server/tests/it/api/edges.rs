@@ -55,6 +55,7 @@ async fn head_answers_as_get_without_the_body() {
         "/docs",
         "/docs/swagger-ui-bundle.js",
         "/openapi.json",
+        "/asyncapi.json",
         "/polls",
         "/leaderboard",
         "/problems/internal",

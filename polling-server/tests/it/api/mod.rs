@@ -6,6 +6,7 @@ mod document;
 mod edges;
 mod identities;
 mod lists;
+mod live_document;
 mod pages;
 mod pending;
 mod polls;

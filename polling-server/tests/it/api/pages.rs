@@ -52,6 +52,7 @@ async fn the_documentation_is_served_from_here_alone() {
     assert!(bundle.bytes.len() > 1_000_000);
     get(&server, "/docs/swagger-ui.css", "text/css; charset=utf-8").await;
     get(&server, "/openapi.json", "application/json").await;
+    get(&server, "/asyncapi.json", "application/json").await;
 }
 
 #[tokio::test]

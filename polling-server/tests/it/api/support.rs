@@ -56,6 +56,7 @@ impl Default for Setup {
 pub(crate) struct Server {
     pub(crate) routes: BoxEndpoint<'static>,
     pub(crate) clock: Arc<ManualClock>,
+    pub(crate) views: Arc<Views>,
 }
 
 /// What the server answered.
@@ -140,7 +141,7 @@ impl Server {
             polls,
             tallies,
             bus,
-            views,
+            views: views.clone(),
             board,
             secret,
             clock: clock.clone(),
@@ -149,7 +150,7 @@ impl Server {
             limits: Limits { deadline },
         });
         let routes = routes(&service, |route| route).boxed();
-        Self { routes, clock }
+        Self { routes, clock, views }
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> Request<'_> {

@@ -200,6 +200,8 @@ async fn moody_until_told(mood: Mood) -> (Server, super::support::Created, Arc<A
     let store = MoodyStore { inner: setup.store.clone(), mood, is_moody: is_moody.clone() };
     let server = Server::start_with(Setup { polls: Some(Arc::new(store)), ..setup });
     let poll = server.create(json!({})).await;
+    // The store must be asked, and not what the creation left in the cache.
+    server.views.forget_all();
     is_moody.store(true, Ordering::SeqCst);
     (server, poll, is_moody)
 }
@@ -242,6 +244,10 @@ async fn a_read_that_fails_says_so_and_nothing_more() {
 async fn a_client_that_goes_away_does_not_cut_a_read_short() {
     for path in [None, Some("/leaderboard")] {
         let (server, poll, is_moody) = moody_until_told(Mood::Slow).await;
+        // The leaderboard reads the polls that are on it.
+        server.vote(&poll, "ann", 1).await.expect(202);
+        server.views.forget_all();
+        is_moody.store(true, Ordering::SeqCst);
         let path = path.map_or_else(|| poll.path(""), str::to_owned);
         let request = server.get(&path).send();
         tokio::time::timeout(Duration::from_millis(500), request).await.expect_err("gone before the answer");

@@ -131,12 +131,16 @@ struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Client {
     async fn message(&mut self) -> Message {
-        loop {
-            let message = timeout(SOON, self.0.next()).await.expect("in time").expect("open").expect("sound");
-            if !message.is_ping() {
-                return message;
+        // Pings come for ever, so the deadline is for the whole wait.
+        let no_ping = async {
+            loop {
+                let message = self.0.next().await.expect("open").expect("sound");
+                if !message.is_ping() {
+                    return message;
+                }
             }
-        }
+        };
+        timeout(SOON, no_ping).await.expect("in time")
     }
 
     async fn frame(&mut self) -> Value {
@@ -245,7 +249,8 @@ async fn a_client_that_says_what_it_has_gets_only_what_is_newer() {
 async fn closings_and_archivings_reach_watchers() {
     let server = Server::start().await;
     let token = OwnerToken::from_random([9; 32]);
-    let closes_at = |from: Timestamp| Some(from.saturating_add(Duration::from_millis(300)));
+    // Long enough for a slow machine to have both clients watching before it comes.
+    let closes_at = |from: Timestamp| Some(from.saturating_add(Duration::from_secs(3)));
     let poll = server.create_owned(token.key(), |draft| draft.closes_at = closes_at(SystemClock.now())).await;
     server.service.scheduler.poll_created();
     let mut client = server.connect(&live(&poll)).await;

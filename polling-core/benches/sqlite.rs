@@ -90,6 +90,7 @@ async fn connect(path: &Path) -> SqliteConnection {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .pragma("cache_size", "-65536")
+        .pragma("temp_store", "MEMORY")
         .pragma("wal_autocheckpoint", "4000")
         .disable_statement_logging()
         .connect()

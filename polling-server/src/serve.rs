@@ -206,7 +206,8 @@ impl<E: Endpoint + 'static> Server<E> {
                 }
             };
             if let Some(parts) = connection.into_parts() {
-                let linger = part_with(parts.io, &parts.read_buf, ended, stop.is_cancelled());
+                // Boxed: it needs more room than the whole life before it, which every open connection would hold ready.
+                let linger = Box::pin(part_with(parts.io, &parts.read_buf, ended, stop.is_cancelled()));
                 // The bound is for a client that neither reads nor closes.
                 let _time_is_over = tokio::time::timeout(LINGER, linger).await;
             }

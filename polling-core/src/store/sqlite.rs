@@ -57,6 +57,9 @@ const LOG_BYTES_MAX: &str = "67108864";
 /// Kibibytes of pages that the writer keeps in memory, negative as `SQLite` has it: the inner pages of tens of millions
 /// of votes.
 const WRITER_CACHE: &str = "-65536";
+/// Where pages go that a statement changes, in case that it fails midway: a statement of a batch changes hundreds, and writing them
+/// into a temporary file took a quarter of the time of a batch.
+const STATEMENT_JOURNAL: &str = "MEMORY";
 /// Rows that the writer's thread may be ahead of us: a batch of duplicates reads as many as it has votes, and waking each other
 /// every few rows would take longer than reading them.
 const ROWS_IN_FLIGHT: usize = 2048;
@@ -150,6 +153,7 @@ impl SqliteStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .pragma("cache_size", WRITER_CACHE)
+            .pragma("temp_store", STATEMENT_JOURNAL)
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
             .pragma("journal_size_limit", LOG_BYTES_MAX)
             .row_buffer_size(ROWS_IN_FLIGHT);

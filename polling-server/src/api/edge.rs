@@ -11,38 +11,66 @@ use poem::{Endpoint, IntoResponse, PathPattern, Request, Response};
 use polling_core::model::PollId;
 
 use super::operations::MethodTable;
+use super::polls::show_directly;
 use super::problem::{Problem, response_of_status};
 use super::problem_kind::ProblemKind;
 use super::vote_desk::VoteDesk;
 use super::votes::cast_directly;
 
-/// The route that votes take past the router, as the router would name it.
+/// The routes that have a way past the router, as the router would name them.
 const VOTE_PATTERN: &str = "/polls/:poll_id/vote";
+const POLL_PATTERN: &str = "/polls/:poll_id";
 
-/// Answers every error of every layer by a problem document, HEAD wherever GET works, and panics by 500; and takes the votes past
-/// the router.
+/// Answers every error of every layer by a problem document, HEAD wherever GET works, and panics by 500; and takes the busiest
+/// requests past the router.
 pub(crate) struct Edge<E> {
     inner: E,
     desk: Arc<VoteDesk>,
     methods: MethodTable,
     vote_pattern: PathPattern,
+    poll_pattern: PathPattern,
+}
+
+/// A request that goes past the router, whose dispatch through the document would take as long as all the rest of it. With the poll
+/// that the path names, or `None` for what cannot be the name of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shortcut {
+    /// `POST /polls/{id}/vote`.
+    Vote(Option<PollId>),
+    /// `GET /polls/{id}` without a query.
+    Poll(Option<PollId>),
+}
+
+impl Shortcut {
+    /// `None` for other requests, and for paths with escapes, which the router reads.
+    fn of(request: &Request) -> Option<Self> {
+        let rest = request.uri().path().strip_prefix("/polls/")?;
+        let poll_of = |id: &str| (!id.is_empty() && !id.contains(['/', '%'])).then(|| PollId::parse(id));
+        match *request.method() {
+            Method::POST => poll_of(rest.strip_suffix("/vote")?).map(Self::Vote),
+            Method::GET if request.uri().query().is_none() => poll_of(rest).map(Self::Poll),
+            _ => None,
+        }
+    }
 }
 
 impl<E: Endpoint<Output = Response>> Edge<E> {
     /// The edge around `inner`, whose paths take these methods.
     pub(crate) fn new(inner: E, desk: Arc<VoteDesk>, methods: MethodTable) -> Self {
-        Self { inner, desk, methods, vote_pattern: PathPattern(VOTE_PATTERN.into()) }
+        let [vote_pattern, poll_pattern] = [VOTE_PATTERN, POLL_PATTERN].map(|pattern| PathPattern(pattern.into()));
+        Self { inner, desk, methods, vote_pattern, poll_pattern }
     }
 
-    /// `vote_for` is the poll of a vote that goes past the router.
-    async fn answer(&self, request: Request, vote_for: Option<Option<PollId>>) -> Response {
-        if let Some(poll) = vote_for {
-            return cast_directly(&self.desk, request, poll).await.unwrap_or_else(Problem::into_response);
-        }
-        if *request.method() == Method::HEAD {
-            return Box::pin(self.answer_head(request)).await;
-        }
-        self.answer_by_router(request).await
+    async fn answer_directly(&self, request: &mut Request, shortcut: Shortcut) -> Response {
+        let answered = match shortcut {
+            Shortcut::Vote(poll) => cast_directly(&self.desk, request, poll).await,
+            Shortcut::Poll(poll) => show_directly(self.desk.service(), request, poll).await,
+        };
+        answered.unwrap_or_else(Problem::into_response)
+    }
+
+    async fn answer_indirectly(&self, request: Request) -> Response {
+        if *request.method() == Method::HEAD { self.answer_head(request).await } else { self.answer_by_router(request).await }
     }
 
     async fn answer_by_router(&self, request: Request) -> Response {
@@ -105,30 +133,27 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
 impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
     type Output = Response;
 
-    async fn call(&self, request: Request) -> poem::Result<Response> {
-        let vote_for = poll_of_vote(&request);
-        let mut response = match AssertUnwindSafe(self.answer(request, vote_for)).catch_unwind().await {
+    async fn call(&self, mut request: Request) -> poem::Result<Response> {
+        let shortcut = Shortcut::of(&request);
+        let answered = match shortcut {
+            Some(shortcut) => AssertUnwindSafe(self.answer_directly(&mut request, shortcut)).catch_unwind().await,
+            // Boxed, so that a request which takes a shortcut does not carry what the router needs: it is moved several times.
+            None => AssertUnwindSafe(Box::pin(self.answer_indirectly(request))).catch_unwind().await,
+        };
+        let mut response = match answered {
             Ok(response) => response,
             Err(panic) => {
                 tracing::error!(panic = panic_text(&*panic), "a handler panicked");
                 Problem::new(ProblemKind::Internal).into_response()
             }
         };
-        if vote_for.is_some() {
-            response.set_data(self.vote_pattern.clone());
+        if let Some(shortcut) = shortcut {
+            let pattern = if matches!(shortcut, Shortcut::Vote(_)) { &self.vote_pattern } else { &self.poll_pattern };
+            response.set_data(pattern.clone());
         }
         response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         Ok(response)
     }
-}
-
-/// The poll in a request to `POST /polls/{id}/vote`; `None` for others, and for paths with escapes, which the router reads.
-fn poll_of_vote(request: &Request) -> Option<Option<PollId>> {
-    if *request.method() != Method::POST {
-        return None;
-    }
-    let id = request.uri().path().strip_prefix("/polls/")?.strip_suffix("/vote")?;
-    (!id.is_empty() && !id.contains(['/', '%'])).then(|| PollId::parse(id))
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {

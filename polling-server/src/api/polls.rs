@@ -111,7 +111,7 @@ impl Polls {
         #[oai(name = "If-None-Match")]
         _if_none_match: Header<Option<String>>,
     ) -> Answer<GetPoll> {
-        self.show(Caller::of(request), poll_id.0.0.ok(), receipt.0).await.into()
+        show(&self.service, Caller::of(request), poll_id.0.0.ok(), receipt.0).await.into()
     }
 
     /// Close a poll.
@@ -166,27 +166,6 @@ impl Polls {
         poll_list::list(&self.service, &self.rankings, page).await
     }
 
-    async fn show(&self, caller: Caller<'_>, poll: Option<PollId>, receipt: Option<Given<Token>>) -> Result<Response, Problem> {
-        require_acceptable(caller.headers, JSON)?;
-        let view = store_calls::existing_poll(&self.service, poll).await?;
-        let snapshot = view.snapshot();
-        let mut errors = QueryErrors::default();
-        let receipt = receipt_of(&self.service, snapshot.poll.id, receipt, &mut errors);
-        errors.check()?;
-        let now = self.service.clock.now();
-        let sight = sight(&self.service, caller, snapshot, receipt, now).await?;
-        let sendable = view.sendable(now, sight.is_visible());
-        let mut response = tagged_response(caller, &sendable);
-        let headers = response.headers_mut();
-        if sight == Sight::ThisViewer {
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-        }
-        if snapshot.poll.results != ResultsVisibility::Always {
-            headers.insert(header::VARY, HeaderValue::from_static("authorization, cookie"));
-        }
-        Ok(response)
-    }
-
     async fn table(&self, caller: Caller<'_>, poll: Option<PollId>, receipt: Option<Given<Token>>) -> Result<Response, Problem> {
         require_acceptable(caller.headers, CSV)?;
         let view = store_calls::existing_poll(&self.service, poll).await?;
@@ -200,6 +179,37 @@ impl Polls {
         }
         Ok(csv_response(&PollBody::new(snapshot, now, true)))
     }
+}
+
+/// `GET /polls/{id}` without parameters, and without the dispatch through the document.
+pub(crate) async fn show_directly(service: &Service, request: &Request, poll: Option<PollId>) -> Result<Response, Problem> {
+    show(service, Caller::of(request), poll, None).await
+}
+
+async fn show(
+    service: &Service,
+    caller: Caller<'_>,
+    poll: Option<PollId>,
+    receipt: Option<Given<Token>>,
+) -> Result<Response, Problem> {
+    require_acceptable(caller.headers, JSON)?;
+    let view = store_calls::existing_poll(service, poll).await?;
+    let snapshot = view.snapshot();
+    let mut errors = QueryErrors::default();
+    let receipt = receipt_of(service, snapshot.poll.id, receipt, &mut errors);
+    errors.check()?;
+    let now = service.clock.now();
+    let sight = sight(service, caller, snapshot, receipt, now).await?;
+    let sendable = view.sendable(now, sight.is_visible());
+    let mut response = tagged_response(caller, &sendable);
+    let headers = response.headers_mut();
+    if sight == Sight::ThisViewer {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    }
+    if snapshot.poll.results != ResultsVisibility::Always {
+        headers.insert(header::VARY, HeaderValue::from_static("authorization, cookie"));
+    }
+    Ok(response)
 }
 
 /// The body with its entity tag, or 304 when the client has it.

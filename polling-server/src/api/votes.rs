@@ -91,11 +91,11 @@ impl Votes {
     }
 }
 
-/// `POST /polls/{id}/vote` for the router's shortcut, which spares the busiest route the dispatch through the document.
-pub(crate) async fn cast_directly(desk: &VoteDesk, mut request: Request, poll: Option<PollId>) -> Result<Response, Problem> {
+/// `POST /polls/{id}/vote` without the dispatch through the document.
+pub(crate) async fn cast_directly(desk: &VoteDesk, request: &mut Request, poll: Option<PollId>) -> Result<Response, Problem> {
     let body = request.take_body();
     let bytes = read_json_bytes(request.headers(), body, VOTE_BYTES_MAX).await?;
-    cast(desk, Caller::of(&request), poll, bytes).await
+    cast(desk, Caller::of(request), poll, bytes).await
 }
 
 async fn cast(desk: &VoteDesk, caller: Caller<'_>, poll: Option<PollId>, bytes: Bytes) -> Result<Response, Problem> {

@@ -257,7 +257,7 @@ mod tests {
                     assert_eq!((facts.status, facts.title), (status, title.as_str()));
                 }
                 None => {
-                    assert_eq!((name.as_str(), title.as_str()), ("about:blank", status.canonical_reason().unwrap_or("Error")))
+                    assert_eq!((name.as_str(), title.as_str()), ("about:blank", status.canonical_reason().unwrap_or("Error")));
                 }
             }
         }

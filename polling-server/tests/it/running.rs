@@ -158,10 +158,10 @@ async fn requests_are_counted_by_route_and_shown() {
     }
     assert!(get_text(running.api, "/counted").await.contains(" 404 "));
     let metrics = get_text(running.admin, "/metrics").await;
-    let line = r#"polling_http_requests_total{operation="/counted/{name}",method="GET",status="2xx"} 2"#;
+    let line = r#"polling_http_requests_total{operation="/counted/{}",method="GET",status="2xx"} 2"#;
     assert!(metrics.contains(line), "{metrics}");
     assert!(metrics.contains(r#"polling_http_requests_total{operation="other",method="GET",status="4xx"}"#), "{metrics}");
-    assert!(metrics.contains(r#"polling_http_request_seconds_bucket{operation="/counted/{name}",method="GET",le="#));
+    assert!(metrics.contains(r#"polling_http_request_seconds_bucket{operation="/counted/{}",method="GET",le="#));
     assert!(get_text(running.admin, "/readyz?verbose").await.contains("readyz check passed"));
     running.shutdown.request();
     running.ended().await.expect("ended well");
@@ -189,12 +189,12 @@ async fn what_the_router_does_not_name_by_itself_is_counted_by_its_route_as_well
     }
     let metrics = get_text(running.admin, "/metrics").await;
     for (operation, method, status, count) in [
-        ("/polls/{poll_id}/vote", "POST", "2xx", 1),
-        ("/polls/{poll_id}/vote", "POST", "4xx", 2),
+        ("/polls/{}/vote", "POST", "2xx", 1),
+        ("/polls/{}/vote", "POST", "4xx", 2),
         ("/", "GET", "2xx", 1),
         ("/", "POST", "4xx", 1),
         ("/polls", "PUT", "4xx", 1),
-        ("/problems/{name}", "GET", "4xx", 1),
+        ("/problems/{}", "GET", "4xx", 1),
     ] {
         let labels = format!(r#"operation="{operation}",method="{method}",status="{status}""#);
         let line = format!("polling_http_requests_total{{{labels}}} {count}\n");

@@ -103,12 +103,13 @@ pub fn method_number(method: &Method) -> usize {
     METHODS.iter().position(|known| known == method).unwrap_or(METHODS.len())
 }
 
-/// The pattern as the API document writes it: `/polls/{id}` for `/polls/:id`.
+/// The pattern without the names of its parameters, `/polls/{}` for `/polls/:poll_id`: generated routes have other names than
+/// those written by hand. A pattern of nothing is that of a group of routes of which none matched.
 fn template(pattern: &str) -> String {
-    let segments = pattern.split('/').map(|segment| match segment.strip_prefix(':') {
-        Some(name) => format!("{{{name}}}"),
-        None => segment.to_owned(),
-    });
+    if pattern.is_empty() {
+        return OTHER.to_owned();
+    }
+    let segments = pattern.split('/').map(|segment| if segment.starts_with(':') { "{}" } else { segment });
     segments.collect::<Vec<_>>().join("/")
 }
 
@@ -122,5 +123,18 @@ fn static_name(method: &Method) -> &'static str {
         Method::PATCH => "PATCH",
         Method::OPTIONS => "OPTIONS",
         _ => OTHER,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_has_one_name_whatever_its_parameters_are_called() {
+        assert_eq!(template("/polls/:param0/vote"), "/polls/{}/vote");
+        assert_eq!(template("/polls/:poll_id/vote"), "/polls/{}/vote");
+        assert_eq!(template("/leaderboard"), "/leaderboard");
+        assert_eq!(template(""), OTHER);
     }
 }

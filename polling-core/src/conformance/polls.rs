@@ -1,7 +1,7 @@
 //! The suite of [`PollStore`](crate::store::PollStore).
 
 use crate::clock::Timestamp;
-use crate::model::{Outcome, Poll, PollId, PollState, ResultsVisibility, Version, Vote};
+use crate::model::{Outcome, Poll, PollId, PollParts, PollState, ResultsVisibility, Version, Vote};
 use crate::store::{CreationOrder, PollFilter, PollSnapshot, Transitions};
 
 use super::StoreUnderTest;
@@ -22,6 +22,7 @@ pub async fn poll_store(make: impl AsyncFn() -> StoreUnderTest) {
     a_vote_that_was_counted_is_never_late(make().await).await;
     an_archived_poll_is_gone(make().await).await;
     scheduled_changes_are_announced_once(make().await).await;
+    a_close_is_announced_although_the_clock_was_set_back(make().await).await;
     what_was_created_outlives_the_store(make().await).await;
 }
 
@@ -191,6 +192,14 @@ async fn scheduled_changes_are_announced_once(store: StoreUnderTest) {
     assert_eq!(transition(30).await, Transitions { changed: vec![poll.id], next: None });
     assert!(version(&store, poll.id).await > open);
     assert_eq!(transition(31).await, Transitions::default());
+}
+
+async fn a_close_is_announced_although_the_clock_was_set_back(store: StoreUnderTest) {
+    let closing = poll(2, |draft| draft.closes_at = Some(at(5)));
+    let ahead = Poll::from_parts(PollParts { id: PollId::new(at(60)), ..(*closing).clone() }).expect("the parts fit");
+    create(&store, &ahead).await;
+    let transitions = store.polls.transition(at(5)).await.expect("it answers");
+    assert_eq!(transitions, Transitions { changed: vec![ahead.id], next: None });
 }
 
 async fn what_was_created_outlives_the_store(mut store: StoreUnderTest) {

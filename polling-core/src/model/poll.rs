@@ -342,6 +342,15 @@ impl Poll {
         }
     }
 
+    /// The first time at which the state changes by itself, which may have passed.
+    ///
+    /// A new poll waits for this one: its identifier does not say from when on, because identifiers go on in order when the
+    /// clock is set back, and are then ahead of it.
+    #[must_use]
+    pub fn first_transition(&self) -> Option<Timestamp> {
+        self.next_transition(Timestamp::MIN)
+    }
+
     /// The poll with its close at `at`, unless it closes before that anyway.
     #[must_use]
     pub fn closed(mut self, at: Timestamp) -> Self {

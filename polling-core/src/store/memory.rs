@@ -137,7 +137,7 @@ impl PollStore for MemoryStore {
             version: 1,
             totals: Totals::zero(poll.options.len()),
             last_accepted_at: None,
-            transition_at: poll.next_transition(poll.id.created_at()),
+            transition_at: poll.first_transition(),
         };
         self.state().polls.entry(poll.id).or_insert(kept);
         Ok(())

@@ -26,7 +26,7 @@ pub(super) async fn create_poll(connection: &mut Connection, poll: Poll) -> Resu
         .bind(poll.results.as_str())
         .bind(poll.opens_at.map(Timestamp::as_micros))
         .bind(poll.closes_at.map(Timestamp::as_micros))
-        .bind(poll.next_transition(poll.id.created_at()).map(Timestamp::as_micros))
+        .bind(poll.first_transition().map(Timestamp::as_micros))
         .bind(poll.owner.0.to_vec());
     let created = find(connection, create).await?;
     // No row: there is such a poll already, and it stays as it is.

@@ -1,7 +1,6 @@
 //! Between the rows of an SQL store and values: a poll as columns, and many rows as one parameter. Pure.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt::Write as _;
 
 use uuid::Uuid;
 
@@ -130,14 +129,15 @@ const NUMBER_DIGITS: usize = 19;
 /// one parameter a fraction of thousands.
 #[derive(Debug, Default)]
 pub(super) struct PackedRows {
-    json: String,
+    /// ASCII.
+    json: Vec<u8>,
     rows: u64,
 }
 
 impl PackedRows {
     /// Starts a row; its fields follow.
     pub(super) fn row(&mut self) -> &mut Self {
-        self.json.push_str(if self.rows == 0 { "[\"" } else { "\",\"" });
+        self.json.extend_from_slice(if self.rows == 0 { b"[\"" } else { b"\",\"" });
         self.rows += 1;
         self
     }
@@ -146,8 +146,7 @@ impl PackedRows {
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         for &byte in bytes {
-            self.json.push(char::from(DIGITS[usize::from(byte >> 4)]));
-            self.json.push(char::from(DIGITS[usize::from(byte & 15)]));
+            self.json.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
         }
         self
     }
@@ -155,7 +154,13 @@ impl PackedRows {
     /// A field of a number, which is not negative.
     pub(super) fn number(&mut self, number: i64) -> &mut Self {
         debug_assert!(number >= 0, "a sign would shift the fields that follow");
-        write!(self.json, "{number:0NUMBER_DIGITS$}").expect("writing to a string cannot fail");
+        let mut digits = [b'0'; NUMBER_DIGITS];
+        let mut rest = number.unsigned_abs();
+        for digit in digits.iter_mut().rev() {
+            *digit += u8::try_from(rest % 10).unwrap_or_default();
+            rest /= 10;
+        }
+        self.json.extend_from_slice(&digits);
         self
     }
 
@@ -171,8 +176,8 @@ impl PackedRows {
 
     /// The parameter.
     pub(super) fn finish(mut self) -> String {
-        self.json.push_str(if self.rows == 0 { "[]" } else { "\"]" });
-        self.json
+        self.json.extend_from_slice(if self.rows == 0 { b"[]" } else { b"\"]" });
+        String::from_utf8(self.json).expect("ASCII is UTF-8")
     }
 }
 

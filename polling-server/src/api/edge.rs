@@ -61,10 +61,10 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         Self { inner, desk, methods, vote_pattern, poll_pattern }
     }
 
-    async fn answer_directly(&self, request: &mut Request, shortcut: Shortcut) -> Response {
+    async fn answer_directly(&self, request: Request, shortcut: Shortcut) -> Response {
         let answered = match shortcut {
             Shortcut::Vote(poll) => cast_directly(&self.desk, request, poll).await,
-            Shortcut::Poll(poll) => show_directly(self.desk.service(), request, poll).await,
+            Shortcut::Poll(poll) => show_directly(self.desk.service(), &request, poll).await,
         };
         answered.unwrap_or_else(Problem::into_response)
     }
@@ -133,10 +133,10 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
 impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
     type Output = Response;
 
-    async fn call(&self, mut request: Request) -> poem::Result<Response> {
+    async fn call(&self, request: Request) -> poem::Result<Response> {
         let shortcut = Shortcut::of(&request);
         let answered = match shortcut {
-            Some(shortcut) => AssertUnwindSafe(self.answer_directly(&mut request, shortcut)).catch_unwind().await,
+            Some(shortcut) => AssertUnwindSafe(self.answer_directly(request, shortcut)).catch_unwind().await,
             // Boxed, so that a request which takes a shortcut does not carry what the router needs: it is moved several times.
             None => AssertUnwindSafe(Box::pin(self.answer_indirectly(request))).catch_unwind().await,
         };

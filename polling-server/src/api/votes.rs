@@ -1,9 +1,10 @@
 //! The operations on votes and receipts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use poem::http::StatusCode;
+use poem::http::{HeaderValue, StatusCode};
 use poem::{Request, Response};
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::registry::{MetaResponse, Registry};
@@ -26,6 +27,7 @@ use super::tag::ApiTag;
 use super::vote_answer::{AcceptedVote, Extras, accepted_response};
 use super::vote_body::{VoteBody, VoteRequest};
 use super::vote_desk::{Submission, VoteDesk};
+use crate::live::views::PollView;
 
 /// Casts and retracts single votes, and tells what became of them.
 pub(crate) struct Votes(pub(crate) Arc<VoteDesk>);
@@ -48,7 +50,11 @@ impl Votes {
         _prefer: Header<Option<String>>,
         body: JsonBody<VoteRequest, VOTE_BYTES_MAX>,
     ) -> Answer<CastVote> {
-        cast(&self.0, Caller::of(request), poll_id.0.0.ok(), body.bytes).await.into()
+        let answered = match read_ballot(&self.0, Caller::of(request), poll_id.0.0.ok(), &body.bytes).await {
+            Ok(ballot) => cast(&self.0, ballot).await,
+            Err(problem) => Err(problem),
+        };
+        answered.into()
     }
 
     /// Retract a vote.
@@ -92,29 +98,42 @@ impl Votes {
 }
 
 /// `POST /polls/{id}/vote` without the dispatch through the document.
-pub(crate) async fn cast_directly(desk: &VoteDesk, request: &mut Request, poll: Option<PollId>) -> Result<Response, Problem> {
+pub(crate) async fn cast_directly(desk: &VoteDesk, mut request: Request, poll: Option<PollId>) -> Result<Response, Problem> {
     let body = request.take_body();
     let bytes = read_json_bytes(request.headers(), body, VOTE_BYTES_MAX).await?;
-    cast(desk, Caller::of(request), poll, bytes).await
+    let ballot = read_ballot(desk, Caller::of(&request), poll, &bytes).await?;
+    // The connection's buffer is used again only when nothing refers to the request in it: otherwise a new one is made for each
+    // vote that waits for the log.
+    drop((request, bytes));
+    cast(desk, ballot).await
 }
 
-async fn cast(desk: &VoteDesk, caller: Caller<'_>, poll: Option<PollId>, bytes: Bytes) -> Result<Response, Problem> {
+/// A vote that was read, and what its answer depends on besides its fate.
+struct Ballot {
+    view: Arc<PollView>,
+    submission: Submission,
+    wait: Option<Duration>,
+    set_cookie: Option<HeaderValue>,
+}
+
+async fn read_ballot(desk: &VoteDesk, caller: Caller<'_>, poll: Option<PollId>, bytes: &Bytes) -> Result<Ballot, Problem> {
     require_acceptable(caller.headers, JSON)?;
     let view = poll_of_vote(desk, poll).await?;
     let poll = &view.snapshot().poll;
-    let vote = VoteBody::read(&bytes, poll)?;
+    let vote = VoteBody::read(bytes, poll)?;
     let declared = Declared::InBody(vote.voter_id.as_ref().map(|name| &*name.0));
     let voter = caller.voter(desk.service(), poll.id, declared, vote.vote_id)?;
-    let wait = preferred_wait(caller.headers);
     let submission = Submission { voter: voter.key, vote_id: vote.vote_id, kind: VoteKind::Cast(vote.choices) };
-    match desk.submit(poll, submission, wait).await {
-        Ok(accepted) => {
-            let extras = Extras { set_cookie: voter.set_cookie, wait_seconds: wait.map(|wait| wait.as_secs()) };
-            Ok(accepted_response(&accepted, extras))
-        }
+    Ok(Ballot { wait: preferred_wait(caller.headers), view, submission, set_cookie: voter.set_cookie })
+}
+
+async fn cast(desk: &VoteDesk, ballot: Ballot) -> Result<Response, Problem> {
+    let Ballot { view, submission, wait, set_cookie } = ballot;
+    match desk.submit(&view.snapshot().poll, submission, wait).await {
+        Ok(accepted) => Ok(accepted_response(&accepted, Extras { set_cookie, wait_seconds: wait.map(|wait| wait.as_secs()) })),
         // The vote may have been recorded, or will be sent again: either way the browser must stay the same voter.
         Err(problem) if matches!(problem.kind(), ProblemKind::OutcomeUnknown | ProblemKind::NotRecorded) => {
-            Err(problem.with_cookie(voter.set_cookie))
+            Err(problem.with_cookie(set_cookie))
         }
         Err(problem) => Err(problem),
     }
@@ -158,7 +177,7 @@ async fn find_receipt(desk: &VoteDesk, caller: Caller<'_>, token: &str) -> Resul
     let status = outcome.map_or("pending", polling_core::model::Outcome::as_str);
     let mut response = json_response(StatusCode::OK, &ReceiptBody { status, poll_id: receipt.poll.as_uuid() })?;
     if let Some(wait) = wait
-        && let Ok(applied) = poem::http::HeaderValue::try_from(format!("wait={}", wait.as_secs()))
+        && let Ok(applied) = HeaderValue::try_from(format!("wait={}", wait.as_secs()))
     {
         response.headers_mut().insert(PREFERENCE_APPLIED, applied);
     }
@@ -166,7 +185,7 @@ async fn find_receipt(desk: &VoteDesk, caller: Caller<'_>, token: &str) -> Resul
 }
 
 /// The poll that a vote is for. When it cannot be read, the vote was certainly not recorded.
-pub(crate) async fn poll_of_vote(desk: &VoteDesk, poll: Option<PollId>) -> Result<Arc<crate::live::views::PollView>, Problem> {
+pub(crate) async fn poll_of_vote(desk: &VoteDesk, poll: Option<PollId>) -> Result<Arc<PollView>, Problem> {
     store_calls::existing_poll(desk.service(), poll).await.map_err(|problem| match problem.kind() {
         ProblemKind::Unavailable => Problem::new(ProblemKind::NotRecorded),
         _ => problem,

@@ -39,14 +39,14 @@ async fn measure() {
     println!("| --- | ---: | ---: |");
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let idle = Server::start(Variant::Sqlite, &folder.path().join("empty"));
-    ask(idle.admin, &Template::new("/readyz", "")).await;
+    ask(idle.api, &Template::new("/polls", "")).await;
     report("idle, no polls", &idle);
     drop(idle);
 
     let full = folder.path().join("full");
     let polls = fill(&full).await;
     let server = Server::start(Variant::Sqlite, &full);
-    ask(server.admin, &Template::new("/readyz", "")).await;
+    ask(server.api, &Template::new("/polls", "")).await;
     report(&format!("idle, {POLLS} polls of 4 options"), &server);
     list(&server).await;
     report("after a walk through the whole list", &server);

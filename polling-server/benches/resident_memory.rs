@@ -39,6 +39,8 @@ async fn measure() {
     println!("| --- | ---: | ---: |");
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let idle = Server::start(Variant::Sqlite, &folder.path().join("empty"));
+    // Alive from the start, and answering once it has begun to serve.
+    ask(idle.admin, &Template::new("/livez", "")).await;
     ask(idle.api, &Template::new("/polls", "")).await;
     report("idle, no polls", &idle);
     drop(idle);
@@ -46,6 +48,8 @@ async fn measure() {
     let full = folder.path().join("full");
     let polls = fill(&full).await;
     let server = Server::start(Variant::Sqlite, &full);
+    // Alive from the start, and answering once it has begun to serve.
+    ask(server.admin, &Template::new("/livez", "")).await;
     ask(server.api, &Template::new("/polls", "")).await;
     report(&format!("idle, {POLLS} polls of 4 options"), &server);
     list(&server).await;

@@ -139,6 +139,9 @@ async fn vote(
     };
     // Whether it counts is decided by the store; there is nothing to check here first.
     match service.sink.record(vote).await {
+        Ok(Recorded { is_conflict: true, .. }) => {
+            Err(refusal(StatusCode::CONFLICT, json!({"error": "this vote_id was used before, for another choice"})))
+        }
         Ok(Recorded { outcome: Some(outcome), .. }) => {
             let status = if outcome == Outcome::Counted { StatusCode::OK } else { StatusCode::CONFLICT };
             Ok((status, Json(json!({ "outcome": outcome.as_str() }))).into_response())

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use polling_core::checkpoint::{Batch, Checkpoint};
 use polling_core::clock::Timestamp;
-use polling_core::model::{Outcome, Poll, PollId, PollState, Receipt, Tally, VoterKey};
+use polling_core::model::{Poll, PollId, PollState, Receipt, Resolution, Tally, VoterKey};
 use polling_core::store::memory::MemoryStore;
 use polling_core::store::{
     Applied, CountedVote, CreationOrder, Leader, PollFilter, PollSnapshot, PollStore, StoreError, TallyStore, Transitions,
@@ -174,7 +174,7 @@ impl TallyStore for JournalStore {
         self.0.memory.leaders(limit, now).await
     }
 
-    async fn outcome(&self, receipt: &Receipt) -> Result<Option<Outcome>, StoreError> {
+    async fn outcome(&self, receipt: &Receipt) -> Result<Option<Resolution>, StoreError> {
         self.0.memory.outcome(receipt).await
     }
 

@@ -17,12 +17,14 @@ CREATE TABLE votes (
     PRIMARY KEY (poll, voter)
 ) STRICT, WITHOUT ROWID;
 
--- Names of votes that do not stand, with the number of their outcome: 1 a retraction that took effect and was followed by
--- a vote, 3 superseded, 5 invalid. Duplicates and late votes are not kept, because they can be derived.
+-- Votes that do not stand, with the number of their outcome: 1 a retraction that took effect and was followed by a vote,
+-- 3 superseded, 5 invalid. Duplicates and late votes are not kept, because they can be derived.
 CREATE TABLE past_votes (
     poll    INTEGER NOT NULL REFERENCES polls (number),
     voter   BLOB    NOT NULL,
     vote_id BLOB    NOT NULL,
     outcome INTEGER NOT NULL,
+    -- What was asked, as in votes, so that the same name with another choice is told from the same vote; NULL of a retraction.
+    choices BLOB,
     PRIMARY KEY (poll, voter, vote_id)
 ) STRICT, WITHOUT ROWID;

@@ -13,7 +13,7 @@ use rand::{RngExt, SeedableRng};
 use crate::bus::{BusError, Notice, Update, UpdateBus};
 use crate::checkpoint::{Batch, Checkpoint};
 use crate::clock::Timestamp;
-use crate::model::{Outcome, Poll, PollId, Receipt, Tally, Vote, VoterKey};
+use crate::model::{Poll, PollId, Receipt, Resolution, Tally, Vote, VoterKey};
 use crate::sink::{Recorded, SinkError, VoteSink};
 use crate::store::{Applied, CountedVote, CreationOrder, Leader, PollFilter, PollSnapshot, PollStore, StoreError};
 use crate::store::{TallyStore, Transitions};
@@ -175,7 +175,7 @@ impl TallyStore for FaultyStore<Arc<dyn TallyStore>> {
         self.faults.read(self.inner.leaders(limit, now)).await
     }
 
-    async fn outcome(&self, receipt: &Receipt) -> Result<Option<Outcome>, StoreError> {
+    async fn outcome(&self, receipt: &Receipt) -> Result<Option<Resolution>, StoreError> {
         self.faults.read(self.inner.outcome(receipt)).await
     }
 

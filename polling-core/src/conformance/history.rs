@@ -53,6 +53,15 @@ impl RandomHistory {
         }
         batches
     }
+
+    /// Which votes ask for something else than the first vote with their id, ascending.
+    #[must_use]
+    pub fn conflicts(&self) -> Vec<usize> {
+        let polls = self.polls.iter().map(|poll| (poll.id, poll.clone())).collect();
+        let (_, resolutions) = count(&polls, &self.votes);
+        let asks_otherwise = |index: &usize| resolutions[*index].conflicts_with(self.votes[*index].kind);
+        (0..self.votes.len()).filter(asks_otherwise).collect()
+    }
 }
 
 /// A vote for one of the polls, accepted at `now`, as likely to collide with another as not.
@@ -88,17 +97,17 @@ pub async fn assert_equals_the_oracle(store: &StoreUnderTest, votes: &[Vote]) {
             polls.insert(vote.poll, snapshot.poll);
         }
     }
-    let (totals, outcomes) = count(&polls, votes);
+    let (totals, resolutions) = count(&polls, votes);
     let ids: Vec<PollId> = polls.keys().copied().collect();
     let tallies = store.tallies.tallies(&ids).await.expect("the tallies are read");
     let kept: BTreeMap<PollId, _> = tallies.into_iter().map(|tally| (tally.poll, tally.totals)).collect();
     assert_eq!(kept, totals, "the tallies are those of the whole history");
     let checkpoint = store.tallies.checkpoint().await.expect("the checkpoint is read");
     assert_eq!(checkpoint.next(Partition(0)), Offset::ZERO.plus(votes.len()), "every record was applied, and no other");
-    for (index, (vote, expected)) in votes.iter().zip(outcomes).enumerate() {
+    for (index, (vote, expected)) in votes.iter().zip(resolutions).enumerate() {
         let position = Position { partition: Partition(0), offset: Offset::ZERO.plus(index) };
         let receipt = Receipt::of(vote, Some(position));
-        let outcome = store.tallies.outcome(&receipt).await.expect("the outcome is read");
-        assert_eq!(outcome, Some(expected), "the receipt of record {index}: {vote:?}");
+        let resolution = store.tallies.outcome(&receipt).await.expect("the outcome is read");
+        assert_eq!(resolution, Some(expected), "the receipt of record {index}: {vote:?}");
     }
 }

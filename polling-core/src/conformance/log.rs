@@ -178,12 +178,12 @@ async fn a_call_resolves_when_its_vote_is_durable(log: LogUnderTest) {
     let batch = next_batch(&log, Offset::ZERO).await;
     settled().await;
     assert!(!(call.is_finished() && log.resolves_when_applied), "it was not applied yet");
-    let applied = Applied { outcomes: vec![Outcome::Duplicate], repeats: vec![0], ..Applied::default() };
+    let applied = Applied { outcomes: vec![Outcome::Duplicate], conflicts: vec![0], ..Applied::default() };
     log.source.acknowledge(&batch, Some(&applied)).await;
     let recorded = call.await.expect("the call ends").expect("it is recorded");
     if log.resolves_when_applied {
         assert_eq!(recorded.outcome, Some(Outcome::Duplicate), "the outcome is known at once");
-        assert!(recorded.is_repeat, "and whose it is");
+        assert!(recorded.is_conflict, "and that it is that of another vote");
     }
 }
 

@@ -1,7 +1,7 @@
 //! The suite of [`TallyStore`](crate::store::TallyStore).
 
 use crate::checkpoint::{Batch, DeadLetter, Entry, Offset, Partition, PartitionBatch, Position};
-use crate::model::{Outcome, Poll, Receipt, ResultsVisibility, Tally, Vote};
+use crate::model::{Outcome, Poll, Receipt, Resolution, ResultsVisibility, Tally, Vote};
 use crate::store::{Applied, CountedVote, StoreError};
 
 use super::StoreUnderTest;
@@ -61,6 +61,10 @@ async fn next(store: &StoreUnderTest, partition: u32) -> i64 {
 
 /// The outcome by a receipt without a position, which only finds what is kept or can be derived without it.
 async fn outcome(store: &StoreUnderTest, vote: &Vote, offset: u64) -> Option<Outcome> {
+    resolution(store, vote, offset).await.map(|resolution| resolution.outcome)
+}
+
+async fn resolution(store: &StoreUnderTest, vote: &Vote, offset: u64) -> Option<Resolution> {
     let offset = Offset::ZERO.plus(usize::try_from(offset).expect("a small offset"));
     let receipt = Receipt::of(vote, Some(Position { partition: Partition(0), offset }));
     store.tallies.outcome(&receipt).await.expect("the outcome is read")
@@ -134,7 +138,10 @@ async fn a_voter_is_counted_once(store: StoreUnderTest) {
     let (first, second, third) = (cast(&poll, 1, 1, &[1]), cast(&poll, 1, 2, &[2]), cast(&poll, 1, 3, &[1]));
     assert_eq!(apply(&store, &batch(0, &[first, second])).await.outcomes, [Counted, Duplicate]);
     let applied = apply(&store, &batch(2, &[third, first])).await;
-    assert_eq!((applied.outcomes, applied.repeats), (vec![Duplicate, Counted], vec![1]), "a duplicate is no repeat");
+    assert_eq!((applied.outcomes, applied.conflicts), (vec![Duplicate, Counted], vec![]), "the same again is no conflict");
+    let other_choice = Vote { kind: second.kind, ..first };
+    let applied = apply(&store, &batch(4, &[other_choice, third])).await;
+    assert_eq!((applied.outcomes, applied.conflicts), (vec![Counted, Duplicate], vec![0]), "the id of the vote that stands");
     assert_eq!(votes(&store, &poll).await, (1, vec![1, 0]));
     for (vote, offset, expected) in [(first, 0, Counted), (second, 1, Duplicate), (third, 2, Duplicate), (first, 3, Counted)] {
         assert_eq!(outcome(&store, &vote, offset).await, Some(expected));
@@ -180,12 +187,22 @@ async fn a_repeat_has_the_outcome_of_the_first_whatever_came_between(store: Stor
     let before = tally(&store, &poll).await;
     let applied = apply(&store, &batch(4, &history)).await;
     assert_eq!(applied.outcomes, [Invalid, Superseded, Counted, Counted]);
-    assert_eq!(applied.repeats, [0, 1, 2, 3]);
+    assert_eq!(applied.conflicts, [0; 0], "the same again is no conflict");
     assert_eq!(tally(&store, &poll).await, before, "a repeat changes nothing");
-    let mut other_choice = first;
-    other_choice.kind = second.kind;
-    assert_eq!(apply(&store, &batch(8, &[other_choice])).await.outcomes, [Superseded]);
+    let other = [
+        Vote { kind: second.kind, ..nothing_to_retract },
+        Vote { kind: second.kind, ..first },
+        Vote { kind: first.kind, ..taken_back },
+        retract(&poll, 1, 4),
+    ];
+    let applied = apply(&store, &batch(8, &other)).await;
+    assert_eq!(applied.outcomes, [Invalid, Superseded, Counted, Counted]);
+    assert_eq!(applied.conflicts, [0, 1, 2, 3], "each asks for something else than the first of its name");
     assert_eq!(tally(&store, &poll).await, before, "nor under another choice");
+    for (vote, offset) in history.iter().zip(8..) {
+        let resolution = resolution(&store, vote, offset).await.expect("it was applied");
+        assert_eq!(resolution.kind, Some(vote.kind), "what was asked first is kept");
+    }
 }
 
 async fn the_acceptance_time_decides_what_is_late(store: StoreUnderTest) {
@@ -239,7 +256,8 @@ async fn a_receipt_is_pending_until_the_checkpoint_has_passed_it(store: StoreUnd
     assert_eq!(store.tallies.outcome(&unplaced).await.expect("it is read"), None);
     apply(&store, &batch(1, &[waiting])).await;
     assert_eq!(outcome(&store, &waiting, 1).await, Some(Counted));
-    assert_eq!(store.tallies.outcome(&unplaced).await.expect("it is read"), Some(Counted));
+    let resolution = Resolution { outcome: Counted, kind: Some(waiting.kind) };
+    assert_eq!(store.tallies.outcome(&unplaced).await.expect("it is read"), Some(resolution));
 }
 
 async fn a_dead_letter_moves_the_checkpoint(store: StoreUnderTest) {
@@ -302,10 +320,13 @@ async fn a_random_history_equals_the_oracle(store: StoreUnderTest, seed: u64) {
     for poll in &history.polls {
         create(&store, poll).await;
     }
+    let (mut conflicts, mut applied_before) = (Vec::new(), 0);
     for batch in history.batches() {
-        apply(&store, &batch).await;
+        conflicts.extend(apply(&store, &batch).await.conflicts.into_iter().map(|index| applied_before + index));
+        applied_before += batch.len();
     }
     assert_equals_the_oracle(&store, &history.votes).await;
+    assert_eq!(conflicts, history.conflicts(), "the repeats that ask for something else");
 }
 
 async fn what_was_applied_outlives_the_store(mut store: StoreUnderTest) {

@@ -13,9 +13,34 @@ use crate::checkpoint::Position;
 pub struct Ballot {
     /// The vote or retraction that stands.
     pub current: Option<StandingVote>,
-    /// Vote ids that do not stand, with the outcome they have: superseded votes, retractions that were replaced, and votes
-    /// that the poll could not take. Duplicates and late votes are not kept, because they can be derived.
-    pub past: BTreeMap<VoteId, Outcome>,
+    /// Votes that do not stand, by their ids: superseded votes, retractions that were replaced, and votes that the poll could
+    /// not take. Duplicates and late votes are not kept, because they can be derived.
+    pub past: BTreeMap<VoteId, PastVote>,
+}
+
+impl Ballot {
+    /// What is kept under this vote id, whether it stands or is past.
+    #[must_use]
+    pub fn find(&self, id: VoteId) -> Option<PastVote> {
+        let standing = self.current.filter(|standing| standing.id == id);
+        debug_assert!(standing.is_none() || !self.past.contains_key(&id), "a vote id stands or is past, never both");
+        standing.map(PastVote::standing).or_else(|| self.past.get(&id).copied())
+    }
+}
+
+/// What was asked under a vote id, and what came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PastVote {
+    /// What the first vote with this id asked for.
+    pub kind: VoteKind,
+    /// The outcome that the id has.
+    pub outcome: Outcome,
+}
+
+impl PastVote {
+    const fn standing(standing: StandingVote) -> Self {
+        Self { kind: VoteKind::of(standing.choices), outcome: Outcome::Counted }
+    }
 }
 
 /// The vote that stands for a voter.
@@ -33,7 +58,12 @@ pub struct StandingVote {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     /// The vote id was used before: nothing changes, and it has the outcome of the first.
-    Repeat(Outcome),
+    Repeat {
+        /// The outcome of the first.
+        outcome: Outcome,
+        /// Whether it asks for the same as the first.
+        same: bool,
+    },
     /// Nothing changes and nothing is kept: the outcome can be derived.
     Refuse(Outcome),
     /// Nothing changes, and the vote id is kept as invalid, so that a repeat is invalid too.
@@ -52,7 +82,7 @@ impl Decision {
     #[must_use]
     pub const fn outcome(&self) -> Outcome {
         match self {
-            Self::Repeat(outcome) | Self::Refuse(outcome) => *outcome,
+            Self::Repeat { outcome, .. } | Self::Refuse(outcome) => *outcome,
             Self::Reject => Outcome::Invalid,
             Self::Stand { .. } => Outcome::Counted,
         }
@@ -67,12 +97,8 @@ impl Decision {
 /// another found late.
 #[must_use]
 pub fn decide(poll: Option<&Poll>, ballot: &Ballot, vote: &Vote) -> Decision {
-    if let Some(standing) = ballot.current.filter(|standing| standing.id == vote.id) {
-        debug_assert!(!ballot.past.contains_key(&standing.id), "a vote id stands or is past, never both");
-        return Decision::Repeat(Outcome::Counted);
-    }
-    if let Some(&outcome) = ballot.past.get(&vote.id) {
-        return Decision::Repeat(outcome);
+    if let Some(first) = ballot.find(vote.id) {
+        return Decision::Repeat { outcome: first.outcome, same: first.kind == vote.kind };
     }
     let Some(poll) = poll else {
         return Decision::Refuse(Outcome::Invalid);
@@ -113,20 +139,35 @@ impl Poll {
     }
 }
 
+/// What is known of the vote that a receipt names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resolution {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// What the first vote with its id asked for; `None` when nothing is kept under the id, because the outcome is derived.
+    pub kind: Option<VoteKind>,
+}
+
+impl Resolution {
+    /// Whether a vote of this kind asks for something else than the first vote with its id, whose outcome this is.
+    #[must_use]
+    pub fn conflicts_with(&self, kind: VoteKind) -> bool {
+        self.kind.is_some_and(|first| first != kind)
+    }
+}
+
 /// What became of the vote that `receipt` names; `None` while it is not known.
 ///
 /// `poll` is the poll even when it is archived: its receipts still resolve. `passed` says whether the partition's checkpoint
 /// has passed the receipt's position.
 #[must_use]
-pub fn derive_outcome(poll: Option<&Poll>, ballot: &Ballot, receipt: &Receipt, passed: bool) -> Option<Outcome> {
-    if ballot.current.is_some_and(|standing| standing.id == receipt.vote_id) {
-        return Some(Outcome::Counted);
-    }
-    if let Some(&outcome) = ballot.past.get(&receipt.vote_id) {
-        return Some(outcome);
+pub fn derive_outcome(poll: Option<&Poll>, ballot: &Ballot, receipt: &Receipt, passed: bool) -> Option<Resolution> {
+    let derived = |outcome| Resolution { outcome, kind: None };
+    if let Some(PastVote { kind, outcome }) = ballot.find(receipt.vote_id) {
+        return Some(Resolution { outcome, kind: Some(kind) });
     }
     let Some(poll) = poll else {
-        return passed.then_some(Outcome::Invalid);
+        return passed.then_some(derived(Outcome::Invalid));
     };
     // Where a vote cannot be replaced, one under another id settles it, even while its own position is not known.
     let blocking = ballot.current.filter(|_| !poll.allow_change);
@@ -141,7 +182,7 @@ pub fn derive_outcome(poll: Option<&Poll>, ballot: &Ballot, receipt: &Receipt, p
         (Some(_), None) => !late,
         (None, _) => false,
     };
-    Some(if came_after {
+    Some(derived(if came_after {
         Outcome::Duplicate
     } else if late {
         Outcome::Late
@@ -149,5 +190,5 @@ pub fn derive_outcome(poll: Option<&Poll>, ballot: &Ballot, receipt: &Receipt, p
         Outcome::Duplicate
     } else {
         Outcome::Invalid
-    })
+    }))
 }

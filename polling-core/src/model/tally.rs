@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::outcome::Outcome;
 use super::poll::{Poll, PollId, PollState};
+use super::rule::Resolution;
 use super::vote::{Choices, Vote, VoteId, VoteKind, VoterKey};
 
 /// How new a state of a poll is. Compares by epoch first.
@@ -67,27 +68,27 @@ pub struct Tally {
 /// Counts a whole history: the definition, written for reading and not for speed.
 ///
 /// `polls` are the polls as they are in the end, with their close times; `votes` are in the order of the log. The answer has
-/// the totals of every poll and, for each vote, its outcome in the end. A store must come to the same, however the votes were
+/// the totals of every poll and, for each vote, what is known of it in the end. A store must come to the same, however the votes were
 /// cut into batches and whatever failed on the way.
 #[must_use]
-pub fn count(polls: &BTreeMap<PollId, Poll>, votes: &[Vote]) -> (BTreeMap<PollId, Totals>, Vec<Outcome>) {
+pub fn count(polls: &BTreeMap<PollId, Poll>, votes: &[Vote]) -> (BTreeMap<PollId, Totals>, Vec<Resolution>) {
     let mut totals: BTreeMap<PollId, Totals> = polls.iter().map(|(&id, poll)| (id, Totals::zero(poll.options.len()))).collect();
-    let mut outcomes = vec![Outcome::Invalid; votes.len()];
+    let mut resolutions = vec![Resolution { outcome: Outcome::Invalid, kind: None }; votes.len()];
     let voters: BTreeSet<(PollId, VoterKey)> = votes.iter().map(|vote| (vote.poll, vote.voter)).collect();
     for (poll_id, voter) in voters {
         let Some(poll) = polls.get(&poll_id) else { continue };
         let own: Vec<usize> =
             (0..votes.len()).filter(|&index| votes[index].poll == poll_id && votes[index].voter == voter).collect();
-        let standing = count_voter(poll, votes, &own, &mut outcomes);
+        let standing = count_voter(poll, votes, &own, &mut resolutions);
         if let (Some(choices), Some(totals)) = (standing, totals.get_mut(&poll_id)) {
             totals.replace(None, Some(choices));
         }
     }
-    (totals, outcomes)
+    (totals, resolutions)
 }
 
 /// Walks through the votes of one voter in one poll; answers what stands in the end.
-fn count_voter(poll: &Poll, votes: &[Vote], own: &[usize], outcomes: &mut [Outcome]) -> Option<Choices> {
+fn count_voter(poll: &Poll, votes: &[Vote], own: &[usize], resolutions: &mut [Resolution]) -> Option<Choices> {
     let mut first_of: BTreeMap<VoteId, usize> = BTreeMap::new();
     let mut standing: Option<(usize, Option<Choices>)> = None;
     let mut repeats = Vec::new();
@@ -115,16 +116,17 @@ fn count_voter(poll: &Poll, votes: &[Vote], own: &[usize], outcomes: &mut [Outco
             Outcome::Counted
         };
         first_of.insert(vote.id, index);
-        outcomes[index] = outcome;
+        let is_kept = !matches!(outcome, Outcome::Duplicate | Outcome::Late);
+        resolutions[index] = Resolution { outcome, kind: is_kept.then_some(vote.kind) };
         if outcome == Outcome::Counted {
             if let Some((before, Some(_))) = standing {
-                outcomes[before] = Outcome::Superseded;
+                resolutions[before].outcome = Outcome::Superseded;
             }
             standing = Some((index, vote.kind.choices()));
         }
     }
     for (index, first) in repeats {
-        outcomes[index] = outcomes[first];
+        resolutions[index] = resolutions[first];
     }
     standing.and_then(|(_, choices)| choices)
 }

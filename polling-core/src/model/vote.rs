@@ -110,6 +110,15 @@ pub enum VoteKind {
 }
 
 impl VoteKind {
+    /// The kind of a vote that is kept as these choices, of which a retraction has none.
+    #[must_use]
+    pub const fn of(choices: Option<Choices>) -> Self {
+        match choices {
+            Some(choices) => Self::Cast(choices),
+            None => Self::Retract,
+        }
+    }
+
     /// The choices; none for a retraction.
     #[must_use]
     pub const fn choices(self) -> Option<Choices> {

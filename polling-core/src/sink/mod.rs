@@ -15,9 +15,9 @@ pub struct Recorded {
     pub position: Option<Position>,
     /// What became of it, when that is known already.
     pub outcome: Option<Outcome>,
-    /// Whether the outcome is that of an earlier vote with this id, which may have chosen differently. `false` as long as the outcome
-    /// is not known.
-    pub is_repeat: bool,
+    /// Whether the voter had used this vote id before for something else, so that the outcome is that of another vote. `false` as
+    /// long as the outcome is not known.
+    pub is_conflict: bool,
 }
 
 /// Why a vote was not acknowledged. The caller decides by the variant; sending the same vote id again is safe after both.

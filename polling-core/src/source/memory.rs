@@ -118,12 +118,12 @@ impl VoteSource for MemorySource {
         let Some(part) = batch.parts().iter().find(|part| part.partition == ONLY && flight.next == Some(part.first)) else {
             return;
         };
-        let (outcomes, repeats) = applied.map_or((&[][..], &[][..]), |applied| (&applied.outcomes[..], &applied.repeats[..]));
-        let mut repeats = repeats.iter().copied().peekable();
+        let (outcomes, conflicts) = applied.map_or((&[][..], &[][..]), |applied| (&applied.outcomes[..], &applied.conflicts[..]));
+        let mut conflicts = conflicts.iter().copied().peekable();
         for (index, waiting) in flight.waiting.drain(..).enumerate() {
             let position = Some(Position { partition: ONLY, offset: part.first.plus(index) });
-            let is_repeat = repeats.next_if_eq(&index).is_some();
-            let _gone = waiting.answer.send(Ok(Recorded { position, outcome: outcomes.get(index).copied(), is_repeat }));
+            let is_conflict = conflicts.next_if_eq(&index).is_some();
+            let _gone = waiting.answer.send(Ok(Recorded { position, outcome: outcomes.get(index).copied(), is_conflict }));
         }
         flight.next = Some(part.next());
     }

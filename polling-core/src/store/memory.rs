@@ -10,8 +10,8 @@ use super::{Applied, CountedVote, CreationOrder, Leader, PollFilter, PollSnapsho
 use super::{Transitions, fence};
 use crate::checkpoint::{Batch, Checkpoint, DeadLetter, Entry, Partition, Position};
 use crate::clock::Timestamp;
-use crate::model::{OptionId, Outcome, OutcomeCounts, Poll, PollId, PollState, Receipt, ResultsVisibility, Tally, Totals};
-use crate::model::{Version, VoterKey, derive_outcome};
+use crate::model::{OptionId, OutcomeCounts, Poll, PollId, PollState, Receipt, Resolution, ResultsVisibility, Tally};
+use crate::model::{Totals, Version, VoterKey, derive_outcome};
 
 /// Dead letters that are kept: the latest, enough to see what goes wrong.
 const DEAD_LETTERS_MAX: usize = 1000;
@@ -227,7 +227,7 @@ impl TallyStore for MemoryStore {
             }
         }
         let tallies = changed.into_iter().filter_map(|poll| state.live(poll).map(|kept| self.tally(kept))).collect();
-        Ok(Applied { outcomes: settlement.outcomes, repeats: settlement.repeats, tallies })
+        Ok(Applied { outcomes: settlement.outcomes, conflicts: settlement.conflicts, tallies })
     }
 
     async fn checkpoint(&self) -> Result<Checkpoint, StoreError> {
@@ -259,7 +259,7 @@ impl TallyStore for MemoryStore {
         Ok(leaders)
     }
 
-    async fn outcome(&self, receipt: &Receipt) -> Result<Option<Outcome>, StoreError> {
+    async fn outcome(&self, receipt: &Receipt) -> Result<Option<Resolution>, StoreError> {
         let state = self.state();
         let poll = state.polls.get(&receipt.poll).map(|kept| &kept.poll);
         let ballot = state.ballots.get(&(receipt.poll, receipt.voter)).cloned().unwrap_or_default();

@@ -20,7 +20,7 @@ use thiserror::Error;
 
 use crate::checkpoint::{Batch, Checkpoint, Offset, Partition};
 use crate::clock::Timestamp;
-use crate::model::{Choices, OptionId, Outcome, Poll, PollId, PollState, Receipt, Tally, VoteId, VoterKey};
+use crate::model::{Choices, OptionId, Outcome, Poll, PollId, PollState, Receipt, Resolution, Tally, VoteId, VoterKey};
 
 /// A boxed cause, printed by whoever logs the chain.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -132,9 +132,9 @@ pub struct CountedVote {
 pub struct Applied {
     /// The outcome of each entry, in the order of [`Batch::positioned`], as it is at the end of the batch.
     pub outcomes: Vec<Outcome>,
-    /// Which entries repeat a vote id that their voter had used before, as ascending indices into `outcomes`: each has the outcome
-    /// of the first vote of that name, which may have chosen differently.
-    pub repeats: Vec<usize>,
+    /// Which entries came under a vote id that their voter had used before for something else, as ascending indices into
+    /// `outcomes`: each has the outcome of that first vote, and none of its own.
+    pub conflicts: Vec<usize>,
     /// The new tallies of the polls whose tally changed.
     pub tallies: Vec<Tally>,
 }
@@ -234,8 +234,8 @@ pub trait TallyStore: Send + Sync {
     /// most votes first, then the poll created earlier, then the smaller option. At most `limit`.
     async fn leaders(&self, limit: usize, now: Timestamp) -> Result<Vec<Leader>, StoreError>;
 
-    /// What became of the vote that the receipt names; `None` while it is not known. Archived polls answer too.
-    async fn outcome(&self, receipt: &Receipt) -> Result<Option<Outcome>, StoreError>;
+    /// What became of the vote that the receipt names, and what was asked under its id; `None` while it is not known. Archived polls answer too.
+    async fn outcome(&self, receipt: &Receipt) -> Result<Option<Resolution>, StoreError>;
 
     /// The vote that stands for this voter; `None` when there is none.
     async fn standing(&self, poll: PollId, voter: VoterKey) -> Result<Option<CountedVote>, StoreError>;

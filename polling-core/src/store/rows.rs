@@ -8,8 +8,8 @@ use super::PollSnapshot;
 use super::settle::{Ballots, Settlement, TallyDelta};
 use crate::checkpoint::{Batch, Entry, Offset, Partition, Position};
 use crate::clock::Timestamp;
-use crate::model::{Ballot, Choices, Outcome, OwnerKey, Poll, PollId, PollParts, PollState, ResultsVisibility, StandingVote};
-use crate::model::{Tally, Totals, Version, Vote, VoteId, VoterKey};
+use crate::model::{Ballot, Choices, Outcome, OwnerKey, PastVote, Poll, PollId, PollParts, PollState, ResultsVisibility};
+use crate::model::{StandingVote, Tally, Totals, Version, Vote, VoteId, VoteKind, VoterKey};
 
 /// The columns of a poll as the store hands them out.
 #[derive(Debug)]
@@ -242,7 +242,7 @@ fn votes_of(batch: &Batch) -> impl Iterator<Item = &Vote> {
 pub(super) struct Changes {
     /// Number, voter, vote id, acceptance time, partition, offset, choices.
     pub(super) votes: PackedRows,
-    /// Number, voter, vote id, outcome.
+    /// Number, voter, vote id, outcome, choices.
     pub(super) past: PackedRows,
     /// Number, option, votes.
     pub(super) options: PackedRows,
@@ -275,8 +275,10 @@ pub(super) fn changes(
             row.number(standing.position.partition.0.into()).number(standing.position.offset.get());
             row.bytes(&standing.choices.map(Choices::to_bytes).unwrap_or_default());
         }
-        for (id, outcome) in ballot.past.iter().filter(|(id, _)| !kept_past.contains(&(poll, voter, **id))) {
-            changes.past.row().number(number).bytes(&voter.0).bytes(id.0.as_bytes()).number(outcome.code().into());
+        for (id, past) in ballot.past.iter().filter(|(id, _)| !kept_past.contains(&(poll, voter, **id))) {
+            let row = changes.past.row().number(number).bytes(&voter.0).bytes(id.0.as_bytes());
+            row.number(past.outcome.code().into());
+            row.bytes(&past.kind.choices().map(Choices::to_bytes).unwrap_or_default());
         }
     }
     // A vote can only be in time where there is a poll, and only one in time changes a tally.
@@ -326,7 +328,8 @@ fn added(total: u64, delta: i64) -> Result<u64, String> {
     sum.ok_or_else(|| "a tally is not the number of its votes".to_owned())
 }
 
-/// Reads the outcome of a past vote.
-pub(super) fn outcome(code: i64) -> Option<Outcome> {
-    Outcome::from_code(u8::try_from(code).ok()?)
+/// Reads a past vote.
+pub(super) fn past_vote(outcome: i64, choices: Option<&[u8]>) -> Option<PastVote> {
+    let outcome = Outcome::from_code(u8::try_from(outcome).ok()?)?;
+    Some(PastVote { kind: VoteKind::of(optional_choices(choices)?), outcome })
 }

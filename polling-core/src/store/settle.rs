@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 use crate::checkpoint::{Batch, Entry, Partition, Position};
 use crate::clock::Timestamp;
 use crate::model::{
-    Ballot, Choices, Decision, Outcome, OutcomeCounts, Poll, PollId, PollState, StandingVote, Vote, VoterKey, decide,
+    Ballot, Choices, Decision, Outcome, OutcomeCounts, PastVote, Poll, PollId, PollState, StandingVote, Vote, VoteKind, VoterKey,
+    decide,
 };
 
 /// The ballots that a batch may touch.
@@ -17,8 +18,8 @@ pub(crate) type Ballots = HashMap<(PollId, VoterKey), Ballot>;
 pub(crate) struct Settlement {
     /// The outcome of each entry at the end of the batch, in the order of [`Batch::positioned`].
     pub(crate) outcomes: Vec<Outcome>,
-    /// Which entries repeat a vote id, ascending.
-    pub(crate) repeats: Vec<usize>,
+    /// Which entries ask for something else than the first vote with their id, ascending.
+    pub(crate) conflicts: Vec<usize>,
     /// What is added to the counts beside each partition's checkpoint.
     pub(crate) counts: BTreeMap<Partition, OutcomeCounts>,
     /// What is added to the tally of each poll whose tally changes.
@@ -62,8 +63,8 @@ pub(crate) fn settle<'a>(batch: &Batch, poll_of: impl Fn(PollId) -> Option<&'a P
                 Entry::Vote(vote) => {
                     let decision = settle_vote(vote, position, poll_of(vote.poll), ballots, &mut settlement);
                     add_to_counts(&mut counts, &decision);
-                    if matches!(decision, Decision::Repeat(_)) {
-                        settlement.repeats.push(settlement.outcomes.len());
+                    if matches!(decision, Decision::Repeat { same: false, .. }) {
+                        settlement.conflicts.push(settlement.outcomes.len());
                     }
                     displaced_any |= matches!(decision, Decision::Stand { displaced: Some(_), .. });
                     decision.outcome()
@@ -96,16 +97,16 @@ fn settle_vote(
         *latest = vote.accepted_at.max(*latest);
     }
     match decision {
-        Decision::Repeat(_) | Decision::Refuse(_) => {}
+        Decision::Repeat { .. } | Decision::Refuse(_) => {}
         // Without a poll there is nothing to hang the ballot on; `decide` rejects only for a poll that exists.
         Decision::Reject => {
-            slot.or_default().past.insert(vote.id, Outcome::Invalid);
+            slot.or_default().past.insert(vote.id, PastVote { kind: vote.kind, outcome: Outcome::Invalid });
         }
         Decision::Stand { choices, displaced } => {
             let ballot = slot.or_default();
             let before = ballot.current.replace(StandingVote { id: vote.id, choices, position });
             if let Some((standing, outcome)) = displaced {
-                ballot.past.insert(standing.id, outcome);
+                ballot.past.insert(standing.id, PastVote { kind: VoteKind::of(standing.choices), outcome });
             }
             if let Some(poll) = poll {
                 let delta = settlement
@@ -122,7 +123,7 @@ fn settle_vote(
 
 const fn add_to_counts(counts: &mut OutcomeCounts, decision: &Decision) {
     match decision {
-        Decision::Repeat(_) => counts.repeated += 1,
+        Decision::Repeat { .. } => counts.repeated += 1,
         Decision::Refuse(Outcome::Duplicate) => counts.duplicate += 1,
         Decision::Refuse(Outcome::Late) => counts.late += 1,
         Decision::Refuse(_) | Decision::Reject => counts.invalid += 1,
@@ -138,8 +139,8 @@ const fn add_to_counts(counts: &mut OutcomeCounts, decision: &Decision) {
 /// A vote that a later entry of the same batch displaced has another outcome at the end than when it was decided.
 fn outcomes_at_the_end(batch: &Batch, ballots: &Ballots, decided: Vec<Outcome>) -> Vec<Outcome> {
     let past = |entry: &Entry| match entry {
-        Entry::Vote(vote) => ballots.get(&(vote.poll, vote.voter))?.past.get(&vote.id).copied(),
+        Entry::Vote(vote) => ballots.get(&(vote.poll, vote.voter))?.past.get(&vote.id),
         Entry::DeadLetter(_) => None,
     };
-    batch.positioned().zip(decided).map(|((_, entry), outcome)| past(entry).unwrap_or(outcome)).collect()
+    batch.positioned().zip(decided).map(|((_, entry), outcome)| past(entry).map_or(outcome, |vote| vote.outcome)).collect()
 }

@@ -88,7 +88,7 @@ pub(super) const FIND_POLLS: &str = select_polls!(
 pub(super) const FIND_BALLOTS: &str = "SELECT votes.poll, votes.voter, votes.vote_id, votes.choices, votes.log_partition, votes.log_offset \
      FROM json_each(?1) AS item CROSS JOIN votes ON votes.poll = CAST(substr(item.value, 1, 19) AS INTEGER) \
      AND votes.voter = unhex(substr(item.value, 20, 32))";
-pub(super) const FIND_PAST: &str = "SELECT past_votes.poll, past_votes.voter, past_votes.vote_id, past_votes.outcome \
+pub(super) const FIND_PAST: &str = "SELECT past_votes.poll, past_votes.voter, past_votes.vote_id, past_votes.outcome, past_votes.choices \
      FROM json_each(?1) AS item CROSS JOIN past_votes ON past_votes.poll = CAST(substr(item.value, 1, 19) AS INTEGER) \
      AND past_votes.voter = unhex(substr(item.value, 20, 32)) AND past_votes.vote_id = unhex(substr(item.value, 52, 32))";
 pub(super) const WRITE_VOTES: &str = "INSERT INTO votes (poll, voter, vote_id, accepted_at, log_partition, log_offset, choices) \
@@ -97,9 +97,9 @@ pub(super) const WRITE_VOTES: &str = "INSERT INTO votes (poll, voter, vote_id, a
      CAST(substr(value, 122, 19) AS INTEGER), nullif(unhex(substr(value, 141)), x'') FROM json_each(?1) WHERE true \
      ON CONFLICT (poll, voter) DO UPDATE SET vote_id = excluded.vote_id, accepted_at = excluded.accepted_at, \
      log_partition = excluded.log_partition, log_offset = excluded.log_offset, choices = excluded.choices";
-pub(super) const WRITE_PAST: &str = "INSERT INTO past_votes (poll, voter, vote_id, outcome) \
+pub(super) const WRITE_PAST: &str = "INSERT INTO past_votes (poll, voter, vote_id, outcome, choices) \
      SELECT CAST(substr(value, 1, 19) AS INTEGER), unhex(substr(value, 20, 32)), unhex(substr(value, 52, 32)), \
-     CAST(substr(value, 84, 19) AS INTEGER) FROM json_each(?1)";
+     CAST(substr(value, 84, 19) AS INTEGER), nullif(unhex(substr(value, 103)), x'') FROM json_each(?1)";
 pub(super) const WRITE_TALLIES: &str = "INSERT INTO tallies (poll, option, votes) \
      SELECT CAST(substr(value, 1, 19) AS INTEGER), CAST(substr(value, 20, 19) AS INTEGER), \
      CAST(substr(value, 39, 19) AS INTEGER) FROM json_each(?1) WHERE true \
@@ -124,7 +124,8 @@ pub(super) const LEADERS: &str = "SELECT polls.id, tallies.option, tallies.votes
 /// Always one row, so that what is absent and what is present are of the same moment: `?1` the poll, archived or not, `?2`
 /// the voter, `?3` the vote id, `?4` the partition or NULL.
 pub(super) const OUTCOME: &str = select_polls!(
-    ", votes.vote_id, votes.choices, votes.log_partition, votes.log_offset, past_votes.outcome, \
+    ", votes.vote_id, votes.choices, votes.log_partition, votes.log_offset, \
+     past_votes.outcome, past_votes.choices AS past_choices, \
      (SELECT next_offset FROM checkpoints WHERE log_partition = ?4) AS next_offset",
     "(SELECT 1) LEFT JOIN polls ON polls.id = ?1 LEFT JOIN poll_texts ON poll_texts.poll = polls.number \
      LEFT JOIN votes ON votes.poll = polls.number AND votes.voter = ?2 \

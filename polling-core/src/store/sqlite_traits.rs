@@ -11,7 +11,7 @@ use super::{
 };
 use crate::checkpoint::{Batch, Checkpoint, Offset};
 use crate::clock::Timestamp;
-use crate::model::{Ballot, OptionId, Outcome, Poll, PollId, Receipt, Tally, VoterKey, derive_outcome};
+use crate::model::{Ballot, OptionId, Poll, PollId, Receipt, Resolution, Tally, VoterKey, derive_outcome};
 
 /// A statement that begins with the three parameters of a filter.
 fn filtered(statement: &'static str, filter: &PollFilter, now: Timestamp) -> Query {
@@ -123,7 +123,7 @@ impl TallyStore for SqliteStore {
         rows.iter().map(leader).collect()
     }
 
-    async fn outcome(&self, receipt: &Receipt) -> Result<Option<Outcome>, StoreError> {
+    async fn outcome(&self, receipt: &Receipt) -> Result<Option<Resolution>, StoreError> {
         let query = query(statements::OUTCOME)
             .bind(blob(receipt.poll))
             .bind(receipt.voter.0.to_vec())
@@ -137,7 +137,8 @@ impl TallyStore for SqliteStore {
             ballot.current = Some(standing_vote(row)?);
         }
         if let Some(code) = column(row, "outcome")? {
-            ballot.past.insert(receipt.vote_id, sound(rows::outcome(code), "an outcome")?);
+            let past = rows::past_vote(code, column(row, "past_choices")?);
+            ballot.past.insert(receipt.vote_id, sound(past, "a past vote")?);
         }
         let next = column::<Option<i64>>(row, "next_offset")?.and_then(Offset::new).unwrap_or_default();
         let passed = receipt.position.is_some_and(|position| next > position.offset);

@@ -92,7 +92,7 @@ pub(super) async fn apply(connection: &mut Connection, batch: Batch, epoch: u64)
     for (partition, counts) in &settlement.counts {
         execute(connection, count_outcomes(query(statements::ADD_COUNTS).bind(i64::from(partition.0)), counts)).await?;
     }
-    Ok(Applied { outcomes: settlement.outcomes, repeats: settlement.repeats, tallies })
+    Ok(Applied { outcomes: settlement.outcomes, conflicts: settlement.conflicts, tallies })
 }
 
 /// The whole fence: where a checkpoint does not stand where the batch starts, somebody else has applied these records.
@@ -166,8 +166,8 @@ async fn find_past(
         let poll = *sound(by_number.get(&column(&row, "poll")?), "the poll of a vote")?;
         let voter = sound(rows::voter_key(column(&row, "voter")?), "the key of a voter")?;
         let id = sound(rows::vote_id(column(&row, "vote_id")?), "the name of a vote")?;
-        let outcome = sound(rows::outcome(column(&row, "outcome")?), "the outcome of a vote")?;
-        ballots.entry((poll, voter)).or_default().past.insert(id, outcome);
+        let past = sound(rows::past_vote(column(&row, "outcome")?, column(&row, "choices")?), "a past vote")?;
+        ballots.entry((poll, voter)).or_default().past.insert(id, past);
         kept_past.insert((poll, voter, id));
     }
     Ok(kept_past)

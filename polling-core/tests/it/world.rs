@@ -12,7 +12,7 @@ use polling_core::checkpoint::{Batch, Checkpoint, Entry, Offset, Partition, Part
 use polling_core::clock::Timestamp;
 use polling_core::conformance::StoreUnderTest;
 use polling_core::ingest::{Ingest, Step};
-use polling_core::model::{Outcome, PollId, Receipt, Tally, Vote, VoterKey};
+use polling_core::model::{PollId, Receipt, Resolution, Tally, Vote, VoterKey};
 use polling_core::source::{Refused, SourceError, SourceEvent, VoteSource};
 use polling_core::store::{Applied, CountedVote, Leader, StoreError, TallyStore};
 use rand::rngs::StdRng;
@@ -173,7 +173,7 @@ impl TallyStore for Hooked {
         self.inner.leaders(limit, now).await
     }
 
-    async fn outcome(&self, receipt: &Receipt) -> Result<Option<Outcome>, StoreError> {
+    async fn outcome(&self, receipt: &Receipt) -> Result<Option<Resolution>, StoreError> {
         self.inner.outcome(receipt).await
     }
 

@@ -160,7 +160,7 @@ struct NoSink;
 #[async_trait]
 impl VoteSink for NoSink {
     async fn record(&self, _vote: Vote) -> Result<Recorded, SinkError> {
-        Ok(Recorded { position: None, outcome: None, is_repeat: false })
+        Ok(Recorded { position: None, outcome: None, is_conflict: false })
     }
 }
 

@@ -5,7 +5,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use polling_core::model::{Outcome, PollId, Receipt, VoterKey};
+use polling_core::model::{PollId, Receipt, Resolution, VoterKey};
 use polling_core::store::{CountedVote, StoreError};
 
 use super::problem::Problem;
@@ -77,8 +77,8 @@ pub(crate) async fn existing_poll(service: &Service, poll: Option<PollId>) -> Re
     read(service, async move { views.poll(poll).await }).await?.ok_or_else(not_found)
 }
 
-/// What became of a vote.
-pub(crate) async fn outcome(service: &Service, receipt: Receipt) -> Result<Option<Outcome>, Problem> {
+/// What became of a vote, and what was asked under its name.
+pub(crate) async fn outcome(service: &Service, receipt: Receipt) -> Result<Option<Resolution>, Problem> {
     let tallies = Arc::clone(&service.tallies);
     read(service, async move { tallies.outcome(&receipt).await }).await
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use polling_core::model::{Outcome, Poll, PollState, Receipt, Vote, VoteId, VoteKind, VoterKey};
+use polling_core::model::{Outcome, Poll, PollState, Receipt, Resolution, Vote, VoteId, VoteKind, VoterKey};
 use polling_core::sink::{Recorded, SinkError};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
@@ -56,8 +56,6 @@ pub(crate) enum Taken {
     Recorded {
         /// The vote.
         vote: Vote,
-        /// Whether the client gave it its name, so that it may have come before.
-        is_named: bool,
         /// What the log says of it.
         recorded: Recorded,
     },
@@ -105,25 +103,30 @@ impl VoteDesk {
         }
         let recorded = self.record(vote).await?;
         self.recent.note(voter);
-        Ok(Taken::Recorded { vote, is_named: vote_id.is_some(), recorded })
+        Ok(Taken::Recorded { vote, recorded })
     }
 
     /// The second half of [`submit`](Self::submit): what became of the vote, as far as it is known or becomes known within `wait`.
     pub(crate) async fn settle(&self, taken: Taken, wait: Option<Duration>) -> Result<Accepted, Problem> {
-        let (vote, is_named, recorded) = match taken {
+        let (vote, recorded) = match taken {
             Taken::Answered(accepted) => return Ok(accepted),
-            Taken::Recorded { vote, is_named, recorded } => (vote, is_named, recorded),
+            Taken::Recorded { vote, recorded } => (vote, recorded),
         };
         let receipt = Receipt::of(&vote, recorded.position);
         // The ways that few votes take are boxed, so that all the others carry less with them.
-        let (outcome, is_of_this_arrival) = match (recorded.outcome, wait) {
-            (None, Some(wait)) => (Box::pin(self.await_outcome(receipt, wait)).await, !is_named),
-            (outcome, _) => (outcome, !is_named || !recorded.is_repeat),
+        let (outcome, is_conflict) = match (recorded.outcome, wait) {
+            (None, Some(wait)) => {
+                let known = Box::pin(self.await_outcome(receipt, wait)).await;
+                (known.map(|known| known.outcome), known.is_some_and(|known| known.conflicts_with(vote.kind)))
+            }
+            (outcome, _) => (outcome, recorded.is_conflict),
         };
         match outcome {
-            None | Some(Outcome::Superseded) => Ok(self.accepted(&vote, &receipt, outcome.is_some())),
-            Some(Outcome::Counted) if is_of_this_arrival => Ok(self.accepted(&vote, &receipt, true)),
-            Some(outcome) => Box::pin(self.answer(&vote, &receipt, outcome)).await,
+            _ if is_conflict => Err(vote_id_used()),
+            None | Some(Outcome::Counted | Outcome::Superseded) => Ok(self.accepted(&vote, &receipt, outcome.is_some())),
+            Some(Outcome::Duplicate) => Err(Problem::new(ProblemKind::AlreadyVoted)),
+            Some(Outcome::Late) => Err(Problem::new(ProblemKind::PollClosed)),
+            Some(Outcome::Invalid) => Err(Box::pin(self.invalid(&vote)).await),
         }
     }
 
@@ -165,36 +168,19 @@ impl VoteDesk {
             ProblemKind::Unavailable => Problem::new(ProblemKind::OutcomeUnknown),
             _ => problem,
         };
-        let standing = store_calls::standing(&self.service, vote.poll, vote.voter).await.map_err(unknown)?;
-        if standing.is_some_and(|standing| standing.id == vote.id && standing.choices != vote.kind.choices()) {
+        let known = store_calls::outcome(&self.service, receipt).await.map_err(unknown)?;
+        if known.is_some_and(|known| known.conflicts_with(vote.kind)) {
             return Err(vote_id_used());
         }
-        match store_calls::outcome(&self.service, receipt).await.map_err(unknown)? {
-            Some(Outcome::Counted | Outcome::Superseded) => Ok(self.accepted(vote, &receipt, true)),
-            Some(Outcome::Invalid) => Err(self.invalid(vote).await),
-            // Whatever else it says it derives from the time of this arrival, which is not the first.
-            _ if standing.is_some() && !poll.allow_change => Err(Problem::new(ProblemKind::AlreadyVoted)),
-            _ => Err(Problem::new(ProblemKind::PollClosed)),
+        match known.map(|known| known.outcome) {
+            Some(Outcome::Counted | Outcome::Superseded) => return Ok(self.accepted(vote, &receipt, true)),
+            Some(Outcome::Invalid) => return Err(self.invalid(vote).await),
+            // Derived from the time of this arrival, which is not the first.
+            Some(Outcome::Duplicate | Outcome::Late) | None => {}
         }
-    }
-
-    /// Answers a vote by an outcome that is not the end of it.
-    async fn answer(&self, vote: &Vote, receipt: &Receipt, outcome: Outcome) -> Result<Accepted, Problem> {
-        match outcome {
-            Outcome::Counted | Outcome::Superseded => {
-                // It may be the outcome of an earlier vote of this name, and that may have chosen differently.
-                if let Ok(Some(standing)) = store_calls::standing(&self.service, vote.poll, vote.voter).await
-                    && standing.id == vote.id
-                    && standing.choices != vote.kind.choices()
-                {
-                    return Err(vote_id_used());
-                }
-                Ok(self.accepted(vote, receipt, true))
-            }
-            Outcome::Duplicate => Err(Problem::new(ProblemKind::AlreadyVoted)),
-            Outcome::Late => Err(Problem::new(ProblemKind::PollClosed)),
-            Outcome::Invalid => Err(self.invalid(vote).await),
-        }
+        let standing = store_calls::standing(&self.service, vote.poll, vote.voter).await.map_err(unknown)?;
+        let is_second = standing.is_some() && !poll.allow_change;
+        Err(Problem::new(if is_second { ProblemKind::AlreadyVoted } else { ProblemKind::PollClosed }))
     }
 
     /// Why the store could not take a vote that the desk let pass.
@@ -203,7 +189,8 @@ impl VoteDesk {
         match store_calls::read(&self.service, async move { polls.read(poll).await }).await {
             Ok(None) => Problem::new(ProblemKind::PollNotFound),
             _ if vote.kind == VoteKind::Retract => Problem::new(ProblemKind::NoVote),
-            _ => vote_id_used(),
+            // What the desk lets pass has choices that the poll takes, so it can only have come before the opening.
+            _ => Problem::new(ProblemKind::PollNotOpen),
         }
     }
 
@@ -212,7 +199,7 @@ impl VoteDesk {
     }
 
     /// What becomes of the vote within `wait`; `None` when that is too short, or the store does not say.
-    pub(crate) async fn await_outcome(&self, receipt: Receipt, wait: Duration) -> Option<Outcome> {
+    pub(crate) async fn await_outcome(&self, receipt: Receipt, wait: Duration) -> Option<Resolution> {
         let until = Instant::now() + wait;
         let mut progress = self.service.views.progress();
         loop {
@@ -228,8 +215,8 @@ impl VoteDesk {
             if !has_passed {
                 tokio::time::sleep_until(look_at).await;
             }
-            if let Ok(Some(outcome)) = store_calls::outcome(&self.service, receipt).await {
-                return Some(outcome);
+            if let Ok(Some(known)) = store_calls::outcome(&self.service, receipt).await {
+                return Some(known);
             }
             if Instant::now() >= until {
                 return None;

@@ -169,12 +169,12 @@ async fn find_receipt(desk: &VoteDesk, caller: Caller<'_>, token: &str) -> Resul
     require_acceptable(caller.headers, JSON)?;
     let service = desk.service();
     let receipt = service.secret.open_receipt(token).ok_or_else(|| Problem::new(ProblemKind::ReceiptNotFound))?;
-    let mut outcome = store_calls::outcome(service, receipt).await?;
+    let mut known = store_calls::outcome(service, receipt).await?;
     let wait = preferred_wait(caller.headers);
-    if let (None, Some(wait)) = (outcome, wait) {
-        outcome = desk.await_outcome(receipt, wait).await;
+    if let (None, Some(wait)) = (known, wait) {
+        known = desk.await_outcome(receipt, wait).await;
     }
-    let status = outcome.map_or("pending", polling_core::model::Outcome::as_str);
+    let status = known.map_or("pending", |resolution| resolution.outcome.as_str());
     let mut response = json_response(StatusCode::OK, &ReceiptBody { status, poll_id: receipt.poll.as_uuid() })?;
     if let Some(wait) = wait
         && let Ok(applied) = HeaderValue::try_from(format!("wait={}", wait.as_secs()))

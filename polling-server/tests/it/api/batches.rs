@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use polling_core::checkpoint::{Batch, Checkpoint};
 use polling_core::clock::Timestamp;
-use polling_core::model::{Outcome, PollId, Receipt, Tally, VoterKey};
+use polling_core::model::{PollId, Receipt, Resolution, Tally, VoterKey};
 use polling_core::store::memory::MemoryStore;
 use polling_core::store::{Applied, CountedVote, Leader, StoreError, TallyStore};
 use serde_json::{Value, json};
@@ -139,7 +139,7 @@ impl TallyStore for HastierStore {
         self.inner.leaders(limit, now).await
     }
 
-    async fn outcome(&self, receipt: &Receipt) -> Result<Option<Outcome>, StoreError> {
+    async fn outcome(&self, receipt: &Receipt) -> Result<Option<Resolution>, StoreError> {
         self.inner.outcome(receipt).await
     }
 

@@ -73,7 +73,8 @@ async fn whoever_prefers_to_wait_is_told_the_outcome() {
     assert_eq!((first.expect(202)["status"].as_str(), first.header("preference-applied")), (Some("counted"), "wait=10"));
     assert_eq!(send(2, Value::Null).await.expect(202)["status"], "counted");
     // A vote that was replaced was counted once; sending it again does not put it back.
-    assert_eq!(send(1, id).await.expect(202)["status"], "counted");
+    assert_eq!(send(1, id.clone()).await.expect(202)["status"], "counted");
+    send(3, id).await.expect_problem(409, "already-voted");
     assert_eq!(server.votes(&poll).await, [0, 1, 0]);
     let retract = async || server.delete(&poll.path("/vote?voter_id=ann")).header("prefer", "wait=10").send().await;
     assert_eq!(retract().await.expect(202)["status"], "counted");

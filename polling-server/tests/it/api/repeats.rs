@@ -72,7 +72,40 @@ async fn a_replaced_vote_sent_again_changes_nothing() {
     assert_eq!(server.receipt_status(&again).await, "superseded");
     counted(&voter.cast(second, 2).await);
     voter.cast(second, 3).await.expect_problem(409, "already-voted");
+    voter.cast(first, 2).await.expect_problem(409, "already-voted");
+    voter.retract(first).await.expect_problem(409, "already-voted");
     assert_eq!(server.votes(&poll).await, [0, 1, 0]);
+}
+
+#[tokio::test]
+async fn a_refused_retraction_keeps_its_name() {
+    let server = Server::start();
+    let poll = server.create(json!({ "allow_change": true })).await;
+    let voter = Voter { server: &server, poll: &poll };
+    let id = Uuid::new_v4();
+    for _ in 0..2 {
+        voter.retract(id).await.expect_problem(409, "no-vote");
+        voter.cast(id, 1).await.expect_problem(409, "already-voted");
+    }
+    assert_eq!(server.votes(&poll).await, [0, 0, 0]);
+}
+
+#[tokio::test]
+async fn in_a_batch_too_a_name_stands_for_one_choice() {
+    let server = Server::start();
+    let poll = server.create(json!({ "allow_change": true })).await;
+    let voter = Voter { server: &server, poll: &poll };
+    let (first, retraction) = (Uuid::new_v4(), Uuid::new_v4());
+    counted(&voter.cast(first, 1).await);
+    counted(&voter.retract(retraction).await);
+    let vote = |id: Uuid, choice: u8| json!({ "choices": [choice], "voter_id": "ann", "vote_id": id });
+    let body = json!({ "votes": [vote(Uuid::new_v4(), 3), vote(first, 1), vote(first, 2), vote(retraction, 1)] });
+    let results = server.post(&poll.path("/votes"), &body).send().await.expect(202)["results"].clone();
+    let of = |index: usize| (results[index]["status"].clone(), results[index]["problem"]["type"].clone());
+    assert_eq!([of(0), of(1)], [(json!("counted"), Value::Null), (json!("counted"), Value::Null)]);
+    let refused = (json!("refused"), json!("/problems/already-voted"));
+    assert_eq!([of(2), of(3)], [refused.clone(), refused]);
+    assert_eq!(server.votes(&poll).await, [0, 0, 1]);
 }
 
 #[tokio::test]
@@ -90,6 +123,7 @@ async fn a_retraction_sent_again_is_accepted_again() {
     assert_eq!(server.votes(&poll).await, [0, 0, 0], "the retracted vote stays retracted");
     counted(&voter.cast(Uuid::new_v4(), 3).await);
     counted(&voter.retract(retraction).await);
+    voter.cast(retraction, 3).await.expect_problem(409, "already-voted");
     assert_eq!(server.votes(&poll).await, [0, 0, 1], "a late repeat of the retraction takes nothing back");
 }
 
@@ -107,7 +141,10 @@ async fn a_vote_sent_again_after_the_close_leads_to_its_first_outcome() {
         assert_eq!(server.receipt_status(&receipt).await, "counted");
     }
     assert_eq!(server.receipt_status(&counted(&voter.cast(first, 1).await)).await, "superseded");
-    voter.cast(second, 3).await.expect_problem(409, "already-voted");
+    for (id, choice) in [(second, 3), (first, 2), (retraction, 1)] {
+        voter.cast(id, choice).await.expect_problem(409, "already-voted");
+    }
+    voter.retract(first).await.expect_problem(409, "already-voted");
     voter.cast(Uuid::new_v4(), 3).await.expect_problem(409, "poll-closed");
     voter.retract(Uuid::new_v4()).await.expect_problem(409, "poll-closed");
     assert_eq!(server.votes(&poll).await, [0, 1, 0]);

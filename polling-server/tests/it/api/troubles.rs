@@ -36,7 +36,7 @@ impl VoteSink for FatefulSink {
             Fate::NotRecorded => Err(SinkError::NotRecorded { reason: CAUSE.to_owned() }),
             Fate::Unknown => Err(SinkError::Unknown { reason: CAUSE.to_owned() }),
             Fate::Never => std::future::pending().await,
-            Fate::Pending => Ok(Recorded { position: None, outcome: None, is_repeat: false }),
+            Fate::Pending => Ok(Recorded { position: None, outcome: None, is_conflict: false }),
             Fate::Panic => panic!("{CAUSE}"),
         }
     }

@@ -9,6 +9,8 @@ pub mod sqlite;
 #[cfg(feature = "sqlite")]
 mod sqlite_file;
 #[cfg(feature = "sqlite")]
+mod sqlite_session;
+#[cfg(feature = "sqlite")]
 mod sqlite_statements;
 #[cfg(feature = "sqlite")]
 mod sqlite_traits;

@@ -13,6 +13,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::handshake::{Doorkeeper, Place, upgrade};
 use super::hub::Hub;
 use super::session::Session;
+use crate::api::parameter::query_parameter;
 use crate::api::problem::{FieldError, Problem};
 use crate::api::problem_kind::ProblemKind;
 use crate::api::store_calls;
@@ -112,8 +113,7 @@ fn address(remote: &RemoteAddr) -> IpAddr {
 
 /// What the client says it has seen: `?after=EPOCH.VERSION`.
 fn after(request: &Request) -> Result<Option<Version>, Problem> {
-    let query = request.uri().query().unwrap_or_default();
-    let Some(value) = query.split('&').find_map(|pair| pair.strip_prefix("after=")) else { return Ok(None) };
+    let Some(value) = query_parameter(request, "after") else { return Ok(None) };
     let version = value
         .split_once('.')
         .and_then(|(epoch, number)| Some(Version { epoch: epoch.parse().ok()?, number: number.parse().ok()? }));

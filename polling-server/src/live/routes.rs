@@ -7,7 +7,7 @@ use polling_core::model::{PollId, Receipt};
 
 use super::endpoints::Live;
 use crate::api::identity::Caller;
-use crate::api::parameter::{Given, Parameter as _, QueryErrors, Token};
+use crate::api::parameter::{Given, Parameter as _, QueryErrors, Token, query_parameter};
 use crate::api::problem::Problem;
 use crate::api::problem_kind::ProblemKind;
 use crate::api::store_calls;
@@ -52,10 +52,9 @@ impl Endpoint for PollSocket {
 
 impl PollSocket {
     fn receipt(&self, request: &Request, poll: PollId) -> Result<Option<Receipt>, Problem> {
-        let query = request.uri().query().unwrap_or_default();
-        let token = query.split('&').find_map(|pair| pair.strip_prefix("receipt="));
+        let token = query_parameter(request, "receipt");
         let mut errors = QueryErrors::default();
-        let receipt = receipt_of(&self.service, poll, token.map(|token| Given(Token::parse(token))), &mut errors);
+        let receipt = receipt_of(&self.service, poll, token.map(|token| Given(Token::parse(&token))), &mut errors);
         errors.check()?;
         Ok(receipt)
     }

@@ -9,7 +9,7 @@ use futures_util::{SinkExt, StreamExt};
 use polling_core::clock::SystemClock;
 use polling_core::clock::{Clock, Timestamp};
 use polling_core::model::{Choices, OptionId, Vote, VoteId, VoteKind, VoterIdentity};
-use polling_core::model::{OwnerKey, Poll, PollDraft, PollId, ResultsVisibility};
+use polling_core::model::{OwnerKey, Poll, PollDraft, PollId, Receipt, ResultsVisibility};
 use polling_core::secret::OwnerToken;
 use polling_core::shutdown::Shutdown;
 use polling_server::run::{Listeners, Opened, RunError, Wiring, routes, run_opened};
@@ -29,22 +29,22 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use uuid::Uuid;
 
 /// Longer than anything here takes on a busy machine; only a test that fails waits for it.
-const SOON: Duration = Duration::from_secs(30);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 
-struct Server {
-    service: Arc<Service>,
-    address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) service: Arc<Service>,
+    pub(crate) address: SocketAddr,
     shutdown: Shutdown,
     ended: JoinHandle<Result<Drained, RunError>>,
     _folder: tempfile::TempDir,
 }
 
 impl Server {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(&[]).await
     }
 
-    async fn start_with(arguments: &[&str]) -> Self {
+    pub(crate) async fn start_with(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let data_dir = folder.path().to_str().expect("text");
         let always = ["polling-server", "--store", "memory:", "--admin-listen", "none", "--data-dir", data_dir];
@@ -67,11 +67,11 @@ impl Server {
         Self { service, address, shutdown, ended, _folder: folder }
     }
 
-    async fn create(&self, change: impl FnOnce(&mut PollDraft)) -> Poll {
+    pub(crate) async fn create(&self, change: impl FnOnce(&mut PollDraft)) -> Poll {
         self.create_owned(OwnerKey([0; 32]), change).await
     }
 
-    async fn create_owned(&self, owner: OwnerKey, change: impl FnOnce(&mut PollDraft)) -> Poll {
+    pub(crate) async fn create_owned(&self, owner: OwnerKey, change: impl FnOnce(&mut PollDraft)) -> Poll {
         let mut draft = PollDraft { question: "Tea?".into(), options: vec!["Yes".into(), "No".into()], ..PollDraft::default() };
         change(&mut draft);
         let poll = draft.into_poll(owner, SystemClock.now()).expect("sound");
@@ -79,7 +79,8 @@ impl Server {
         poll
     }
 
-    async fn vote(&self, poll: &Poll, voter: u32) {
+    /// Has the voter choose the first option; answers the receipt.
+    pub(crate) async fn vote(&self, poll: &Poll, voter: u32) -> String {
         let vote = Vote {
             poll: poll.id,
             voter: self.service.secret.voter_key(poll.id, VoterIdentity::Declared(&voter.to_string())),
@@ -87,14 +88,15 @@ impl Server {
             accepted_at: SystemClock.now(),
             kind: VoteKind::Cast(Choices::single(OptionId::from_index(0).expect("an option"))),
         };
-        self.service.sink.record(vote).await.expect("recorded");
+        let recorded = self.service.sink.record(vote).await.expect("recorded");
+        self.service.secret.seal_receipt(&Receipt::of(&vote, recorded.position))
     }
 
-    async fn connect(&self, path: &str) -> Client {
+    pub(crate) async fn connect(&self, path: &str) -> Client {
         self.try_connect(path, &[]).await.expect("upgraded")
     }
 
-    async fn try_connect(&self, path: &str, headers: &[(&'static str, &str)]) -> Result<Client, Error> {
+    pub(crate) async fn try_connect(&self, path: &str, headers: &[(&'static str, &str)]) -> Result<Client, Error> {
         let mut request = format!("ws://{}{path}", self.address).into_client_request()?;
         for (name, value) in headers {
             let value = HeaderValue::from_str(value).expect("a header");
@@ -104,7 +106,7 @@ impl Server {
     }
 
     /// The status of a refused upgrade, and the name of its problem.
-    async fn refused(&self, path: &str, headers: &[(&'static str, &str)]) -> (u16, String) {
+    pub(crate) async fn refused(&self, path: &str, headers: &[(&'static str, &str)]) -> (u16, String) {
         match self.try_connect(path, headers).await.map(|_| ()).expect_err("refused") {
             Error::Http(response) => {
                 let body: Value = serde_json::from_slice(response.body().as_deref().unwrap_or_default()).unwrap_or_default();
@@ -127,7 +129,7 @@ impl Server {
     }
 }
 
-struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub(crate) struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Client {
     async fn message(&mut self) -> Message {
@@ -143,7 +145,7 @@ impl Client {
         timeout(SOON, no_ping).await.expect("in time")
     }
 
-    async fn frame(&mut self) -> Value {
+    pub(crate) async fn frame(&mut self) -> Value {
         match self.message().await {
             Message::Text(text) => serde_json::from_str(&text).expect("JSON"),
             other => panic!("unexpected: {other:?}"),
@@ -160,8 +162,12 @@ impl Client {
         }
     }
 
-    async fn say(&mut self, message: &Value) {
-        self.0.send(Message::Text(message.to_string().into())).await.expect("sent");
+    pub(crate) async fn say(&mut self, message: &Value) {
+        self.say_text(&message.to_string()).await;
+    }
+
+    pub(crate) async fn say_text(&mut self, message: &str) {
+        self.0.send(Message::Text(message.into())).await.expect("sent");
     }
 
     /// Nothing comes before the answer to a message that is always answered.
@@ -171,7 +177,7 @@ impl Client {
     }
 }
 
-fn live(poll: &Poll) -> String {
+pub(crate) fn live(poll: &Poll) -> String {
     format!("/polls/{}/live", poll.id)
 }
 
@@ -301,7 +307,7 @@ async fn a_bad_message_is_answered_and_too_many_are_not() {
         (&json!("error"), &json!(404), &json!(unknown.to_string()))
     );
     for (message, problem) in [("not json", "invalid-json"), ("{\"subscribe\": 1}", "validation"), ("{\"a\": 1}", "validation")] {
-        client.0.send(Message::Text(message.into())).await.expect("sent");
+        client.say_text(message).await;
         assert_eq!(client.frame().await["problem"], format!("/problems/{problem}"), "{message}");
     }
     let unknown: Vec<String> = (0..60).map(|_| PollId::new(SystemClock.now()).to_string()).collect();
@@ -314,7 +320,7 @@ async fn a_bad_message_is_answered_and_too_many_are_not() {
     }
     assert_eq!(client.closed().await, CloseCode::Policy, "it goes on");
     let mut client = server.connect("/live").await;
-    client.0.send(Message::Text("x".repeat(4097).into())).await.expect("sent");
+    client.say_text(&"x".repeat(4097)).await;
     assert_eq!(client.closed().await, CloseCode::Size);
     let poll = server.create(|_| {}).await;
     let mut client = server.connect(&live(&poll)).await;

@@ -8,6 +8,7 @@ mod hub;
 #[cfg(feature = "sqlite")]
 mod kill;
 mod live;
+mod live_handshake;
 mod process;
 mod running;
 #[cfg(feature = "sqlite")]

@@ -150,6 +150,28 @@ async fn a_watcher_of_an_archived_poll_is_told() {
     assert!(world.hub.watch_poll(poll.id).await.expect("read").is_none());
 }
 
+#[tokio::test]
+async fn a_poll_that_is_not_there_is_looked_for_once_and_found_when_it_is_announced() {
+    let (made_here, made_elsewhere) = (poll(2, |_| {}), poll(2, |_| {}));
+    let world = World::new(&[]).await;
+    let is_shown = async |poll: &Poll| world.views.poll(poll.id).await.expect("read").is_some();
+    let start = Instant::now();
+    for poll in [&made_here, &made_elsewhere] {
+        assert!(!is_shown(poll).await);
+        world.store.create(poll).await.expect("created");
+    }
+    let looked_again = is_shown(&made_elsewhere).await;
+    assert!(!looked_again || start.elapsed() >= Duration::from_secs(1), "the store was not asked again at once");
+    world.views.forget(made_here.id);
+    assert!(is_shown(&made_here).await, "at once");
+    let found = async {
+        while !is_shown(&made_elsewhere).await {
+            tokio::task::yield_now().await
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), found).await.expect("it is looked for again");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_topic_that_nobody_watches_is_forgotten() {
     let poll = poll(2, |_| {});

@@ -257,3 +257,21 @@ async fn a_poll_that_closes_by_its_plan_leaves_the_leaderboard_without_being_tol
     let body = world.board.top(10).await.expect("read");
     assert_eq!(body.entries.iter().map(|entry| entry.poll_id).collect::<Vec<_>>(), [open.id.as_uuid()]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_leaderboard_is_rendered_once_for_each_version() {
+    let poll = poll(2, |_| {});
+    let mut world = World::new(&[&poll]).await;
+    let body = async |world: &World, limit| world.board.sendable(limit).await.expect("read").body;
+    let empty = body(&world, 10).await;
+    assert_eq!(empty.as_ptr(), body(&world, 10).await.as_ptr());
+    world.apply(&[cast(&poll, 1, 1, &[1]), cast(&poll, 2, 2, &[2])]).await;
+    let (one, both) = (body(&world, 1).await, body(&world, 10).await);
+    assert_eq!((entries(&empty), entries(&one), entries(&both)), (0, 1, 2));
+    assert_eq!((one.as_ptr(), both.as_ptr()), (body(&world, 1).await.as_ptr(), body(&world, 10).await.as_ptr()));
+}
+
+fn entries(body: &[u8]) -> usize {
+    let body: Value = serde_json::from_slice(body).expect("JSON");
+    body["entries"].as_array().expect("a list").len()
+}

@@ -161,9 +161,11 @@ impl Session {
         matches!(ping.await, Ok(Ok(()))).then_some(()).ok_or(End::Gone)
     }
 
-    async fn add_poll(&mut self, poll: PollId, Watched { first, news }: Watched) -> Step {
+    async fn add_poll(&mut self, poll: PollId, Watched { first, mut news }: Watched) -> Step {
+        // What came during the handshake takes the place of the snapshot, rather than to come right behind it.
+        let newest = news.has_changed().unwrap_or_default().then(|| news.borrow_and_update().clone());
         self.polls.insert(poll, WatchStream::from_changes(news));
-        self.show_frame(poll, first).await
+        self.show(poll, newest.unwrap_or(PollNews::Frame(first))).await
     }
 
     async fn add_leaderboard(&mut self) -> Step {

@@ -110,6 +110,39 @@ async fn the_first_change_goes_out_at_once_and_later_ones_are_conflated() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_second_has_more_than_21_frames_whenever_a_watcher_comes() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let poll = poll(2, |_| {});
+    let mut world = World::new(&[&poll]).await;
+    let mut watchers: Vec<(Watched, Vec<Instant>)> = Vec::new();
+    for voter in 0..2500 {
+        world.apply(&[cast(&poll, voter, voter, &[1])]).await;
+        // The first makes the topic; each of the others comes at another time between two of its frames.
+        if voter % 97 == 0 && watchers.len() < 10 {
+            watchers.push((world.watch(&poll).await, vec![Instant::now()]));
+        }
+        world.apply(&[cast(&poll, 5000 + voter, 5000 + voter, &[2])]).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        for (watched, frames) in &mut watchers {
+            if watched.news.has_changed().expect("the topic lives") {
+                next(watched).await;
+                frames.push(Instant::now());
+            }
+        }
+    }
+    // Whoever has the topic to itself is sent at most that many even when the network delays the first by an interval.
+    let (_, frames) = &watchers[0];
+    assert!(frames[21] - frames[0] >= SECOND + INTERVAL, "{frames:?}");
+    for (_, frames) in watchers {
+        assert!(frames.len() > 21, "{} frames", frames.len());
+        assert!(frames.windows(22).all(|some| some[21] - some[0] >= SECOND), "{frames:?}");
+    }
+    let mut first = world.watch(&poll).await;
+    world.apply(&[cast(&poll, 9999, 9999, &[1])]).await;
+    assert!(next(&mut first).await["voters"].as_u64() >= Some(5000), "the flood is over and nothing is lost");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_tally_behind_a_gap_is_never_shown_with_an_old_definition() {
     let poll = poll(2, |_| {});
     let mut world = World::new(&[&poll]).await;

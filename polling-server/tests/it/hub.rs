@@ -199,7 +199,7 @@ async fn a_poll_that_is_not_there_is_looked_for_once_and_found_when_it_is_announ
     assert!(is_shown(&made_here).await, "at once");
     let found = async {
         while !is_shown(&made_elsewhere).await {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(Duration::from_secs(30), found).await.expect("it is looked for again");

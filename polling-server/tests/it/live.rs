@@ -10,7 +10,8 @@ use polling_core::clock::SystemClock;
 use polling_core::clock::{Clock, Timestamp};
 use polling_core::model::{Choices, OptionId, Vote, VoteId, VoteKind, VoterIdentity};
 use polling_core::model::{OwnerKey, Poll, PollDraft, PollId, Receipt, ResultsVisibility};
-use polling_core::secret::OwnerToken;
+use polling_core::open::Backends;
+use polling_core::secret::{OwnerToken, Secret};
 use polling_core::shutdown::Shutdown;
 use polling_server::run::{Listeners, Opened, RunError, Wiring, routes, run_opened};
 use polling_server::serve::Drained;
@@ -45,6 +46,11 @@ impl Server {
     }
 
     pub(crate) async fn start_with(arguments: &[&str]) -> Self {
+        Self::start_over(arguments, |_| {}).await
+    }
+
+    /// Starts over backends in memory after this change of them.
+    pub(crate) async fn start_over(arguments: &[&str], change: impl FnOnce(&mut Backends)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let data_dir = folder.path().to_str().expect("text");
         let always = ["polling-server", "--store", "memory:", "--admin-listen", "none", "--data-dir", data_dir];
@@ -55,8 +61,10 @@ impl Server {
         let address = listeners.api.local_addr().expect("bound");
         let (shutdown, (sender, wired)) = (Shutdown::new(), oneshot::channel());
         let stop = shutdown.clone();
+        let mut backends = polling_core::open::open(&config.urls).await.expect("opened");
+        change(&mut backends);
+        let opened = Opened::new(backends, Secret::new(&[7; 32]).expect("long enough"));
         let ended = tokio::spawn(async move {
-            let opened = Opened::open(&config).await?;
             let with_sockets = |wiring: Wiring<'_>| {
                 let _waiting = sender.send(Arc::clone(&wiring.service));
                 routes(wiring)

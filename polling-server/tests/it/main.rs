@@ -9,6 +9,7 @@ mod hub;
 mod kill;
 mod live;
 mod live_handshake;
+mod live_viewers;
 mod process;
 mod running;
 #[cfg(feature = "sqlite")]

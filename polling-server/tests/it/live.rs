@@ -19,7 +19,7 @@ use polling_server::service::Service;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -396,6 +396,8 @@ async fn on_shutdown_every_socket_is_told_to_come_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_stops_reading_delays_nobody_and_is_closed() {
+    /// Of some 2.4 kB each: more than the 4 MB that the system takes for a connection whose reader takes nothing.
+    const FRAMES: u32 = 1800;
     let server = Server::start_with(&["--live-interval-ms", "1"]).await;
     let options = (0..100).map(|number| format!("option {number}")).collect();
     let poll = server.create(|draft| draft.options = options).await;
@@ -403,7 +405,9 @@ async fn a_reader_that_stops_reading_delays_nobody_and_is_closed() {
     let mut reader = server.connect(&live(&poll)).await;
     reader.frame().await;
     let (mut worst, mut voter) = (Duration::ZERO, 0);
+    let full = Notify::new();
     let closed = async {
+        full.notified().await;
         // Longer than the server waits for a reader. Frames go on, so what is read then ends only if the server has closed it.
         tokio::time::sleep(Duration::from_secs(8)).await;
         let mut taken = vec![0; 1 << 20];
@@ -414,6 +418,9 @@ async fn a_reader_that_stops_reading_delays_nobody_and_is_closed() {
     loop {
         let sent = Instant::now();
         voter += 1;
+        if voter == FRAMES {
+            full.notify_one();
+        }
         server.vote(&poll, voter).await;
         tokio::select! {
             frame = reader.frame() => assert!(frame["voters"].as_u64() <= Some(voter.into())),

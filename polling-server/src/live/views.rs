@@ -29,8 +29,8 @@ const FRESH_FOR: Duration = Duration::from_secs(2);
 const ABSENT_MAX: u64 = 16_384;
 /// How long a poll that is not there is not looked for again: long enough to take the weight out of a burst of requests for it.
 ///
-/// A server makes the identifier, and knows at once what it made itself. So this can only keep a poll from being shown that another
-/// server makes within that time after somebody has guessed its name.
+/// A server makes the identifier, and knows at once what it made itself. So this can only keep a poll from being shown that
+/// another server makes within that time after somebody has guessed its name.
 const ABSENT_FOR: Duration = Duration::from_secs(1);
 
 /// A body that is ready to be sent.

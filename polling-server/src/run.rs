@@ -227,9 +227,8 @@ pub fn routes(wiring: Wiring<'_>) -> impl Endpoint + use<> {
     let Wiring { service, hub, config, shutdown, sockets } = wiring;
     let limits = SocketLimits { total: config.live.sockets_max, per_address: config.live.sockets_per_address_max };
     let origins = config.origins.iter().filter_map(|origin| origin.to_str().ok()).map(str::to_owned).collect();
-    let live = Arc::new(Live::new(hub, Doorkeeper::new(limits, origins), shutdown, sockets));
-    let with_service = Arc::clone(&service);
-    crate::routes::routes(&service, move |route| with_sockets(route, &with_service, live))
+    let live = Arc::new(Live::new(Arc::clone(&service), hub, Doorkeeper::new(limits, origins), shutdown, sockets));
+    crate::routes::routes(&service, move |route| with_sockets(route, live))
 }
 
 /// Like [`run`], with what was opened before and with other routes.

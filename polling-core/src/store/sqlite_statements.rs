@@ -127,8 +127,8 @@ pub(super) const FIND_POLLS: &str = select_polls!(
 pub(super) const FIND_BALLOTS: &str = "SELECT votes.poll, votes.voter, votes.vote_id, votes.choices, votes.log_partition, votes.log_offset \
      FROM json_each(?1) AS item CROSS JOIN votes ON votes.poll = CAST(substr(item.value, 1, 19) AS INTEGER) \
      AND votes.voter = unhex(substr(item.value, 20, 32))";
-pub(super) const FIND_PAST: &str = "SELECT past_votes.poll, past_votes.voter, past_votes.vote_id, past_votes.outcome, past_votes.choices \
-     FROM json_each(?1) AS item CROSS JOIN past_votes ON past_votes.poll = CAST(substr(item.value, 1, 19) AS INTEGER) \
+pub(super) const FIND_PAST: &str = "SELECT past_votes.poll, past_votes.voter, past_votes.vote_id, \
+     past_votes.outcome, past_votes.choices FROM json_each(?1) AS item CROSS JOIN past_votes ON past_votes.poll = CAST(substr(item.value, 1, 19) AS INTEGER) \
      AND past_votes.voter = unhex(substr(item.value, 20, 32)) AND past_votes.vote_id = unhex(substr(item.value, 52, 32))";
 /// How many rows of votes the statements of [`INSERT_VOTES`] and [`REPLACE_VOTES`] take.
 pub(super) const VOTE_ROWS: [usize; 3] = [16, 128, 1024];

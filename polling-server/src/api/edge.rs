@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use poem::error::{MethodNotAllowedError, ParsePathError};
-use poem::http::{HeaderValue, Method, header};
+use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse, PathPattern, Request, Response};
 use polling_core::model::PollId;
 
@@ -91,9 +91,14 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
     /// GET without its body; the length stays.
     async fn answer_head(&self, mut request: Request) -> Response {
         request.set_method(Method::GET);
+        // Only GET opens a socket (RFC 6455, section 4.1).
+        let _no_socket = request.take_upgrade();
         let mut response = self.answer_by_router(request).await;
         let body: http_body_util::combinators::BoxBody<bytes::Bytes, std::io::Error> = response.take_body().into();
-        if let Some(length) = hyper::body::Body::size_hint(&body).exact() {
+        // The body of a 304 is not that of the 200, whose length it would have to give (RFC 9110, section 8.6).
+        if response.status() != StatusCode::NOT_MODIFIED
+            && let Some(length) = hyper::body::Body::size_hint(&body).exact()
+        {
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
         response

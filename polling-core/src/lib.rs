@@ -41,6 +41,8 @@ pub mod leaderboard;
 pub mod schedule;
 
 pub mod open;
+#[cfg(feature = "operate")]
+pub mod operate;
 pub mod retry;
 pub mod settings;
 pub mod shutdown;

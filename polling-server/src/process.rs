@@ -4,17 +4,16 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write as _;
 
+use polling_core::operate::{health, logging, signals};
 use polling_core::shutdown::Shutdown;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
 
-use crate::admin::check_health;
 use crate::api::openapi_document;
 use crate::command::{Action, VERSION, parse};
 use crate::config::{Config, SETTINGS};
 use crate::exit::{Exit, chain};
 use crate::run::{Listeners, Opened, RunError, routes, run_opened};
-use crate::{logging, serve::Drained};
+use crate::serve::Drained;
 
 /// Does what the arguments ask for.
 #[must_use]
@@ -45,7 +44,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: impl Into
         Action::PrintConfiguration => print(&config.printed),
         Action::CheckConfiguration => print("the configuration is sound\n"),
         Action::PrintDocument => print(&openapi_document()),
-        Action::CheckHealth => health(&config),
+        Action::CheckHealth => check_health(&config),
     }
 }
 
@@ -57,12 +56,12 @@ fn print(text: &str) -> Exit {
     }
 }
 
-fn health(config: &Config) -> Exit {
+fn check_health(config: &Config) -> Exit {
     let Some(address) = config.admin_listen else {
         eprintln!("error: the admin listener is turned off, so there is nobody to ask");
         return Exit::Configuration;
     };
-    match check_health(address) {
+    match health::check(address) {
         Ok(()) => print("ready\n"),
         Err(reason) => {
             eprintln!("not ready: {reason}");
@@ -98,8 +97,7 @@ fn serve(config: &Config) -> Exit {
 
 async fn until_signalled(config: &Config) -> Result<Drained, RunError> {
     let shutdown = Shutdown::new();
-    let signals = listen_for_signals(shutdown.clone());
-    if let Err(error) = signals {
+    if let Err(error) = signals::listen(shutdown.clone()) {
         // A process that cannot be told to stop can still be killed, and loses nothing by it.
         tracing::error!(error = &error as &dyn std::error::Error, "signals cannot be listened for");
     }
@@ -107,27 +105,6 @@ async fn until_signalled(config: &Config) -> Result<Drained, RunError> {
     let opened = Opened::open(config).await?;
     let listeners = Listeners::bind(config).await?;
     run_opened(config, opened, listeners, routes, shutdown).await
-}
-
-/// The first SIGTERM or SIGINT requests the shutdown, the second ends the process where it stands.
-fn listen_for_signals(shutdown: Shutdown) -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::spawn(async move {
-        loop {
-            let (name, number) = tokio::select! {
-                _ = terminate.recv() => ("SIGTERM", 15),
-                _ = interrupt.recv() => ("SIGINT", 2),
-            };
-            if shutdown.is_requested() {
-                tracing::warn!("stopping at once on a second {name}");
-                std::process::exit(128 + number);
-            }
-            tracing::info!("stopping on {name}; a second one stops at once");
-            shutdown.request();
-        }
-    });
-    Ok(())
 }
 
 /// Connections need file descriptors, and the usual soft limit of 1,024 is far below what the bounds allow.

@@ -10,6 +10,7 @@ use polling_core::bus::UpdateBus;
 use polling_core::clock::{Clock, SystemClock};
 use polling_core::ingest::Ingest;
 use polling_core::open::{Backends, OpenError};
+use polling_core::operate::telemetry::keep_up;
 use polling_core::schedule::Scheduler;
 use polling_core::secret::Secret;
 use polling_core::shutdown::Shutdown;
@@ -247,7 +248,7 @@ pub async fn run_opened<E: Endpoint + 'static>(
     let backends = opened.backends.clone();
     let memory_log = backends.memory_log.clone();
     let (service, hub, mut tasks, readiness) = start_parts(config, opened);
-    let upkeep = tokio::spawn(telemetry::keep_up(metrics.clone()));
+    let upkeep = tokio::spawn(keep_up(metrics.clone()));
 
     let admin_stop = Shutdown::new();
     let admin = listeners.admin.map(|listener| {

@@ -8,7 +8,9 @@ use super::PollSnapshot;
 use super::settle::{Ballots, Settlement, TallyDelta};
 use crate::checkpoint::{Batch, Entry, Offset, Partition, Position};
 use crate::clock::Timestamp;
-use crate::model::{Ballot, Choices, Outcome, OutcomeCounts, OwnerKey, PastVote, Poll, PollId, PollParts, PollState, ResultsVisibility};
+use crate::model::{
+    Ballot, Choices, Outcome, OutcomeCounts, OwnerKey, PastVote, Poll, PollId, PollParts, PollState, ResultsVisibility,
+};
 use crate::model::{StandingVote, Tally, Totals, Version, Vote, VoteId, VoteKind, VoterKey};
 
 /// The columns of a poll as the store hands them out.

@@ -30,7 +30,11 @@ macro_rules! polls_that_match {
 /// The statements that write votes. Rows that get no parameters are rows of NULL, and are left out.
 macro_rules! vote_statements {
     ($verb:literal) => {
-        [vote_statements!($verb, repeated!(16)), vote_statements!($verb, repeated!(128)), vote_statements!($verb, repeated!(1024))]
+        [
+            vote_statements!($verb, repeated!(16)),
+            vote_statements!($verb, repeated!(128)),
+            vote_statements!($verb, repeated!(1024)),
+        ]
     };
     ($verb:literal, $rows:expr) => {
         concat!(

@@ -1,6 +1,6 @@
 //! Every statement that the `SQLite` store runs. Constants, so that none can be put together from what somebody sends.
 //!
-//! Statements with one parameter `?1` of packed rows take fields by their place: see [`PackedRows`](super::rows::PackedRows).
+//! Statements with one parameter `?1` of packed rows take fields by their place: see [`PackedRows`](super::sqlite_rows::PackedRows).
 
 /// The columns of a poll, and the tables that they are in.
 macro_rules! select_polls {

@@ -4,9 +4,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::rows::{self, Changes, KeptPast, KeptPoll, PackedRows};
+use super::rows::{self, KeptPast, KeptPoll};
 use super::settle::{Ballots, settle};
 use super::sqlite::{Connection, Query, blob, column, execute, find, kept_poll, poll_id, query, sound, standing_vote};
+use super::sqlite_rows::{self, Changes, PackedRows};
 use super::sqlite_statements as statements;
 use super::{Applied, PollSnapshot, StoreError, Transitions, close_time};
 use crate::checkpoint::{Batch, Entry, Offset};
@@ -86,7 +87,7 @@ pub(super) async fn apply(connection: &mut Connection, batch: Batch, epoch: u64)
     let kept_past = find_past(connection, &batch, &polls, &with_past, &mut ballots).await?;
     let takes_votes = |id| polls.get(&id).filter(|kept| !kept.archived).map(|kept| &kept.snapshot.poll);
     let settlement = settle(&batch, takes_votes, &mut ballots);
-    let changes = rows::changes(&batch, &polls, &ballots, &kept_past, &settlement).map_err(StoreError::Damaged)?;
+    let changes = sqlite_rows::changes(&batch, &polls, &ballots, &kept_past, &settlement).map_err(StoreError::Damaged)?;
     let tallies = write_changes(connection, changes).await?;
     write_dead_letters(connection, &batch).await?;
     for (partition, counts) in &settlement.counts {
@@ -117,7 +118,7 @@ async fn find_polls(
     epoch: u64,
 ) -> Result<(HashMap<PollId, KeptPoll>, HashSet<i64>), StoreError> {
     let (mut polls, mut with_past) = (HashMap::new(), HashSet::new());
-    for row in find(connection, query(statements::FIND_POLLS).bind(rows::polls_to_find(batch).finish())).await? {
+    for row in find(connection, query(statements::FIND_POLLS).bind(sqlite_rows::polls_to_find(batch).finish())).await? {
         let kept = kept_poll(&row, epoch)?;
         if column(&row, "has_past")? {
             with_past.insert(kept.number);
@@ -134,7 +135,7 @@ async fn find_ballots(
 ) -> Result<Ballots, StoreError> {
     let by_number: HashMap<i64, &KeptPoll> = polls.values().map(|kept| (kept.number, kept)).collect();
     let mut ballots = Ballots::with_capacity(batch.len());
-    let keys = rows::ballots_to_find(batch, polls);
+    let keys = sqlite_rows::ballots_to_find(batch, polls);
     for row in find(connection, query(statements::FIND_BALLOTS).bind(keys.finish())).await? {
         let kept = sound(by_number.get(&column(&row, "poll")?), "the poll of a vote")?;
         let standing = standing_vote(&row)?;
@@ -142,7 +143,7 @@ async fn find_ballots(
         if standing.choices.is_some_and(|choices| choices.highest_index() >= poll.options.len()) {
             return Err(StoreError::Damaged(format!("a vote in the poll {} chooses what it does not have", poll.id)));
         }
-        let voter = sound(rows::voter_key(column(&row, "voter")?), "the key of a voter")?;
+        let voter = sound(sqlite_rows::voter_key(column(&row, "voter")?), "the key of a voter")?;
         ballots.entry((poll.id, voter)).or_default().current = Some(standing);
     }
     Ok(ballots)
@@ -157,15 +158,15 @@ async fn find_past(
     ballots: &mut Ballots,
 ) -> Result<KeptPast, StoreError> {
     let mut kept_past = KeptPast::new();
-    let keys = rows::past_to_find(batch, polls, with_past);
+    let keys = sqlite_rows::past_to_find(batch, polls, with_past);
     if keys.is_empty() {
         return Ok(kept_past);
     }
     let by_number: HashMap<i64, PollId> = polls.iter().map(|(&id, kept)| (kept.number, id)).collect();
     for row in find(connection, query(statements::FIND_PAST).bind(keys.finish())).await? {
         let poll = *sound(by_number.get(&column(&row, "poll")?), "the poll of a vote")?;
-        let voter = sound(rows::voter_key(column(&row, "voter")?), "the key of a voter")?;
-        let id = sound(rows::vote_id(column(&row, "vote_id")?), "the name of a vote")?;
+        let voter = sound(sqlite_rows::voter_key(column(&row, "voter")?), "the key of a voter")?;
+        let id = sound(sqlite_rows::vote_id(column(&row, "vote_id")?), "the name of a vote")?;
         let past = sound(rows::past_vote(column(&row, "outcome")?, column(&row, "choices")?), "a past vote")?;
         ballots.entry((poll, voter)).or_default().past.insert(id, past);
         kept_past.insert((poll, voter, id));

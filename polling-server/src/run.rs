@@ -14,6 +14,8 @@ use polling_core::schedule::Scheduler;
 use polling_core::secret::Secret;
 use polling_core::shutdown::Shutdown;
 use polling_core::store::PollStore;
+#[cfg(feature = "postgres")]
+use polling_core::store::postgres::PostgresOpenError;
 #[cfg(feature = "sqlite")]
 use polling_core::store::sqlite::SqliteOpenError;
 use thiserror::Error;
@@ -103,6 +105,12 @@ impl RunError {
             Self::Open(OpenError::Sqlite(SqliteOpenError::Io { .. })) => Exit::Io,
             #[cfg(feature = "sqlite")]
             Self::Open(OpenError::Sqlite(error)) if !matches!(error, SqliteOpenError::InUse { .. }) => Exit::Damaged,
+            #[cfg(feature = "postgres")]
+            Self::Open(OpenError::Postgres { source, .. }) => match source {
+                PostgresOpenError::Refused { .. } | PostgresOpenError::LossyServer { .. } => Exit::Configuration,
+                PostgresOpenError::NewerSchema { .. } | PostgresOpenError::WrongSchema { .. } => Exit::Damaged,
+                _ => Exit::Unavailable,
+            },
             Self::Open(_) | Self::Bind { .. } => Exit::Unavailable,
             Self::Telemetry(_) | Self::Ended(_) => Exit::Internal,
         }

@@ -95,7 +95,7 @@ async fn a_kept_log_is_counted_once_whatever_fails(place: Place) {
     for seed in 0..SCHEDULES {
         let events = events().new_tree(&mut runner).expect("a schedule").current();
         let rates = rates().new_tree(&mut runner).expect("rates").current();
-        println!("schedule {seed}: {rates:?} {events:?}");
+        eprintln!("schedule {seed}: {rates:?} {events:?}");
         let (store, options) = place.store().await;
         let store = StoreUnderTest::forgetful(store);
         run_on_a_kept_log(store, STEP, events, rates, seed.into(), Arc::new(Honest)).await;

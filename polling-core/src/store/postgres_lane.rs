@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::postgres_statements as statements;
-use super::{Overloaded, StoreError};
+use super::{Overloaded, Source, StoreError};
 
 /// A connection to the server, under a name that does not depend on the driver.
 pub(crate) type Connection = sqlx::PgConnection;
@@ -178,7 +178,7 @@ impl<M: Default + Send> Lane<M> {
         }
         match timeout(self.limits.connect_timeout, self.options.connect()).await {
             Ok(Ok(connection)) => Ok((Held { connection, memory: M::default() }, false)),
-            Ok(Err(error)) => Err(StoreError::Unavailable(error.into())),
+            Ok(Err(error)) => Err(StoreError::Unavailable(cause(error))),
             Err(_) => Err(StoreError::Unavailable("the database does not answer".into())),
         }
     }
@@ -250,6 +250,15 @@ fn is_of_the_connection(error: &sqlx::Error) -> bool {
 /// Two wrote the same row.
 pub(super) const UNIQUE_VIOLATION: &str = "23505";
 
+/// The cause of an error, without the driver's words around it, which say it a second time.
+pub(super) fn cause(error: sqlx::Error) -> Source {
+    match error {
+        sqlx::Error::Io(cause) => cause.into(),
+        sqlx::Error::Database(cause) => cause.into_error(),
+        other => other.into(),
+    }
+}
+
 /// What an error means as long as COMMIT has not been sent: nothing was changed. Class 23 is a row that breaks what the schema
 /// demands, and XX001 and XX002 are damaged pages.
 pub(super) fn before_commit(error: sqlx::Error) -> StoreError {
@@ -258,7 +267,7 @@ pub(super) fn before_commit(error: sqlx::Error) -> StoreError {
     if unreadable || state.starts_with("23") || matches!(&*state, "XX001" | "XX002") {
         StoreError::Damaged(error.to_string())
     } else {
-        StoreError::Unavailable(error.into())
+        StoreError::Unavailable(cause(error))
     }
 }
 
@@ -267,5 +276,5 @@ pub(super) fn before_commit(error: sqlx::Error) -> StoreError {
 fn at_commit(error: sqlx::Error) -> StoreError {
     let state = sql_state(&error).unwrap_or_default();
     let is_refusal = ["23", "40", "53"].iter().any(|class| state.starts_with(class)) && state != "40003";
-    if is_refusal { StoreError::Unavailable(error.into()) } else { StoreError::Unknown(error.into()) }
+    if is_refusal { StoreError::Unavailable(cause(error)) } else { StoreError::Unknown(cause(error)) }
 }

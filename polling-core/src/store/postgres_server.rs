@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::Source;
 pub(crate) use super::postgres_lane::Connection as PostgresConnection;
-use super::postgres_lane::{discard, sql_state};
+use super::postgres_lane::{cause, discard, sql_state};
 use super::postgres_statements as statements;
 
 /// Not the default name, so that the migrations of an application that uses the same tool are its own.
@@ -123,7 +123,8 @@ impl PostgresOptions {
         let silence = millis(SILENCE_MAX);
         Ok(parsed
             .ssl_mode(ssl_mode)
-            .application_name("polling")
+            // So that an administrator sees whose sessions they are.
+            .application_name(&self.schema)
             .options([
                 ("search_path", quoted(&self.schema)),
                 ("lock_timeout", millis(self.lock_timeout)),
@@ -260,7 +261,7 @@ impl PostgresOpenError {
             }
             sqlx::Error::Tls(cause) => Self::refused(options, cause.to_string()),
             sqlx::Error::Configuration(cause) => Self::refused(options, cause.to_string()),
-            other => Self::Unreachable { url: options.address.shown(), source: other.into() },
+            other => Self::Unreachable { url: options.address.shown(), source: cause(other) },
         }
     }
 

@@ -28,10 +28,12 @@ pub struct Urls {
     /// The vote log: `memory:`, with `capacity=VOTES` (default 65,536) for how many may wait.
     pub log: String,
     /// The store: `memory:`, `sqlite:FILE`, or `postgres:` with `schema`, `counting-connections`, `read-connections`,
-    /// `admin-connections`, `connect-timeout`, `statement-timeout`, `counting-timeout`, `lock-timeout` and `accept-lossy-server`:
+    /// `admin-connections`, `connect-timeout`, `statement-timeout`, `counting-timeout`, `lock-timeout`, `tls`,
+    /// `tls-root-certificate` and `accept-lossy-server`:
     /// see `PostgresOptions`.
     pub store: String,
-    /// The update bus: `memory:`, or `postgres:` with `schema`, `connect-timeout` and `statement-timeout`.
+    /// The update bus: `memory:`, or `postgres:` with `schema`, `connect-timeout`, `statement-timeout`, `tls` and
+    /// `tls-root-certificate`.
     pub bus: String,
     /// The folder that a relative file name is in.
     pub data_dir: PathBuf,
@@ -213,7 +215,7 @@ impl<'a> Parts<'a> {
         OpenError::BadUrl { role: self.role, url: redacted_url(self.whole), reason: reason.into() }
     }
 
-    fn not_built(&self, feature: &'static str) -> OpenError {
+    pub(crate) fn not_built(&self, feature: &'static str) -> OpenError {
         OpenError::NotBuilt { role: self.role, url: redacted_url(self.whole), feature }
     }
 
@@ -512,6 +514,7 @@ mod tests {
             ),
             ("?read-connections=1", "cannot be used: read-connections must be a number between 2 and 200"),
             ("?lock-timeout=5", "cannot be used: lock-timeout must be a time such as 500ms or 5s, at most 600 s"),
+            ("?tls=on", "cannot be used: tls must be disable, prefer, require or verify-full"),
             ("?accept-lossy-server=yes", "cannot be used: accept-lossy-server must be true or false"),
         ] {
             assert_eq!(

@@ -1,14 +1,15 @@
 //! From the parameters of a `postgres:` URL to options.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::open::{OpenError, Parts};
 use crate::settings::duration;
-use crate::store::postgres::PostgresOptions;
-use crate::store::postgres_server::{SCHEMA_NAME_RULE, is_schema_name};
+use crate::store::postgres::{PostgresOptions, PostgresTls};
+use crate::store::postgres_options::{SCHEMA_NAME_RULE, is_schema_name};
 
 /// Parameters that every use of a server has.
-const OF_A_SERVER: [&str; 3] = ["schema", "connect-timeout", "statement-timeout"];
+const OF_A_SERVER: [&str; 5] = ["schema", "connect-timeout", "statement-timeout", "tls", "tls-root-certificate"];
 /// Those that a store has besides.
 const OF_A_STORE: [&str; 6] =
     ["counting-connections", "read-connections", "admin-connections", "counting-timeout", "lock-timeout", "accept-lossy-server"];
@@ -51,7 +52,17 @@ fn options(url: &Parts<'_>) -> Result<PostgresOptions, OpenError> {
     }
     options.connect_timeout = timeout(url, "connect-timeout", options.connect_timeout)?;
     options.statement_timeout = timeout(url, "statement-timeout", options.statement_timeout)?;
+    options.tls = tls(url, options.tls)?;
+    options.tls_root_certificate = url.parameter("tls-root-certificate").map(PathBuf::from);
     Ok(options)
+}
+
+fn tls(url: &Parts<'_>, default: PostgresTls) -> Result<PostgresTls, OpenError> {
+    let Some(value) = url.parameter("tls") else { return Ok(default) };
+    let found = PostgresTls::NAMES.into_iter().find(|(name, _)| *name == value);
+    let (_, tls) = found.ok_or_else(|| url.bad("tls must be disable, prefer, require or verify-full"))?;
+    let is_possible = cfg!(feature = "postgres-tls") || matches!(tls, PostgresTls::Disable | PostgresTls::Prefer);
+    if is_possible { Ok(tls) } else { Err(url.not_built("postgres-tls")) }
 }
 
 fn timeout(url: &Parts<'_>, name: &str, default: Duration) -> Result<Duration, OpenError> {

@@ -18,7 +18,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::postgres_payload::{pack, unpack};
 use super::{BusError, Notice, Update, UpdateBus};
 use crate::retry::Pauses;
-use crate::store::postgres_server::{PostgresConnection, PostgresOpenError, PostgresOptions, connect};
+use crate::store::postgres::{PostgresOpenError, PostgresOptions};
+use crate::store::postgres_server::{PostgresConnection, connect};
 
 /// Updates that may wait to be sent: some seconds of a busy worker. Beyond that the oldest are lost, and subscribers told so.
 const QUEUED_UPDATES_MAX: usize = 65_536;

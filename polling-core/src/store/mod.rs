@@ -12,6 +12,8 @@ mod postgres_lane;
 #[cfg(feature = "postgres")]
 mod postgres_memory;
 #[cfg(feature = "postgres")]
+pub(crate) mod postgres_options;
+#[cfg(feature = "postgres")]
 mod postgres_polls;
 #[cfg(feature = "postgres")]
 mod postgres_rows;

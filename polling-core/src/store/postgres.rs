@@ -11,12 +11,14 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use sqlx::postgres::PgRow;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::StoreError;
 use super::postgres_lane::{Held, Lane, LaneLimits, Query, Stopped};
 use super::postgres_memory::Memory;
+pub use super::postgres_options::{PostgresOptions, PostgresTls};
 use super::postgres_server::check_durability;
-pub use super::postgres_server::{PostgresMigration, PostgresOpenError, PostgresOptions, migrate};
+pub use super::postgres_server::{PostgresMigration, PostgresOpenError, migrate};
 #[cfg(feature = "test-util")]
 use super::postgres_statements as statements;
 
@@ -31,6 +33,8 @@ const DEFINITIONS_MAX: usize = 256;
 const SCANS_MAX: usize = 2;
 /// Statements of a change of a poll, at most.
 const DEFINITION_STATEMENTS: u32 = 4;
+/// How long one waits for its turn.
+const SCAN_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a batch waits for a free connection.
 const COUNTING_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long everybody else does.
@@ -148,8 +152,9 @@ impl PostgresStore {
     pub(super) async fn scan_rows(&self, query: impl Fn() -> Query + Send + 'static) -> Result<Vec<PgRow>, StoreError> {
         let inner = Arc::clone(&self.inner);
         let scan = tokio::spawn(async move {
-            // Nobody closes this one.
-            let _scan = inner.scans.acquire().await.map_err(|closed| StoreError::Unavailable(closed.into()))?;
+            let Ok(Ok(_scan)) = timeout(SCAN_ACQUIRE_TIMEOUT, inner.scans.acquire()).await else {
+                return Err(StoreError::Unavailable("too many walks through the tables are under way".into()));
+            };
             inner.reads.find(query).await
         });
         ended(scan.await)

@@ -86,6 +86,10 @@ pub(super) const TRANSITION: &str = "WITH due AS (SELECT number FROM polls WHERE
      FROM due WHERE polls.number = due.number AND transition_at <= $1 RETURNING polls.id";
 
 // Applying a batch, in the order of the transaction.
+//
+// A plan is made once and used for long: made while a table had a few rows, it must still do when there are millions. LATERAL with
+// OFFSET 0 leaves the planner no choice but to walk through the arrays and look each row up, and a row that is found is
+// updated by its place.
 /// The fence: whoever holds these rows is the only one who counts the partitions.
 pub(super) const LOCK_CHECKPOINTS: &str = "SELECT log_partition, next_offset FROM checkpoints WHERE log_partition = ANY($1::integer[]) \
      ORDER BY log_partition FOR NO KEY UPDATE";
@@ -93,15 +97,18 @@ pub(super) const BEGIN_PARTITIONS: &str = "INSERT INTO checkpoints (log_partitio
      SELECT log_partition, 0 FROM unnest($1::integer[]) AS log_partition ORDER BY log_partition ON CONFLICT DO NOTHING";
 pub(super) const FIND_POLLS: &str = select_polls!(
     ", EXISTS (SELECT FROM past_votes WHERE past_votes.poll = polls.number) AS has_past",
-    "polls JOIN poll_texts ON poll_texts.poll = polls.number WHERE polls.id = ANY($1::uuid[])"
+    "unnest($1::uuid[]) AS wanted (id) CROSS JOIN LATERAL (SELECT * FROM polls WHERE id = wanted.id OFFSET 0) AS polls \
+     CROSS JOIN LATERAL (SELECT * FROM poll_texts WHERE poll = polls.number OFFSET 0) AS poll_texts"
 );
-pub(super) const FIND_BALLOTS: &str = "SELECT votes.poll, votes.voter, votes.vote_id, votes.choices, votes.log_partition, votes.log_offset \
-     FROM unnest($1::bigint[], $2::uuid[]) AS wanted (poll, voter) JOIN votes USING (poll, voter)";
-pub(super) const FIND_POLLS_WITH_PAST: &str = "SELECT poll FROM unnest($1::bigint[]) AS poll \
-     WHERE EXISTS (SELECT FROM past_votes WHERE past_votes.poll = poll)";
-pub(super) const FIND_PAST: &str = "SELECT past_votes.poll, past_votes.voter, past_votes.vote_id, past_votes.outcome, past_votes.choices \
+pub(super) const FIND_BALLOTS: &str = "SELECT found.poll, found.voter, found.vote_id, found.choices, found.log_partition, found.log_offset \
+     FROM unnest($1::bigint[], $2::uuid[]) AS wanted (poll, voter) \
+     CROSS JOIN LATERAL (SELECT * FROM votes WHERE poll = wanted.poll AND voter = wanted.voter OFFSET 0) AS found";
+pub(super) const FIND_POLLS_WITH_PAST: &str = "SELECT wanted.poll FROM unnest($1::bigint[]) AS wanted (poll) \
+     CROSS JOIN LATERAL (SELECT FROM past_votes WHERE past_votes.poll = wanted.poll LIMIT 1) AS found";
+pub(super) const FIND_PAST: &str = "SELECT found.poll, found.voter, found.vote_id, found.outcome, found.choices \
      FROM unnest($1::bigint[], $2::uuid[], $3::uuid[]) AS wanted (poll, voter, vote_id) \
-     JOIN past_votes USING (poll, voter, vote_id)";
+     CROSS JOIN LATERAL (SELECT * FROM past_votes \
+     WHERE poll = wanted.poll AND voter = wanted.voter AND vote_id = wanted.vote_id OFFSET 0) AS found";
 /// For many rows at once; the columns are those of [`ADD_VOTES`].
 pub(super) const COPY_VOTES: &str =
     "COPY votes (poll, accepted_at, log_offset, log_partition, voter, vote_id, choices) FROM STDIN (FORMAT binary)";
@@ -111,9 +118,12 @@ pub(super) const ADD_VOTES: &str = "INSERT INTO votes (poll, accepted_at, log_of
 /// `$8` names the votes that stood before.
 pub(super) const REPLACE_VOTES: &str = "UPDATE votes SET accepted_at = new.accepted_at, log_offset = new.log_offset, \
      log_partition = new.log_partition, vote_id = new.vote_id, choices = new.choices \
+     FROM (SELECT new.*, found.place \
      FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::integer[], $5::uuid[], $6::uuid[], $7::bytea[], $8::uuid[]) \
      AS new (poll, accepted_at, log_offset, log_partition, voter, vote_id, choices, replaced) \
-     WHERE votes.poll = new.poll AND votes.voter = new.voter AND votes.vote_id = new.replaced";
+     CROSS JOIN LATERAL (SELECT ctid AS place FROM votes \
+     WHERE poll = new.poll AND voter = new.voter AND vote_id = new.replaced OFFSET 0) AS found OFFSET 0) AS new \
+     WHERE votes.ctid = new.place";
 pub(super) const ADD_PAST: &str = "INSERT INTO past_votes (poll, voter, vote_id, outcome, choices) \
      SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::smallint[], $5::bytea[]) ON CONFLICT DO NOTHING";
 pub(super) const ADD_DEAD_LETTER: &str =
@@ -126,8 +136,10 @@ pub(super) const LOCK_POLLS: &str = concat!(
 );
 pub(super) const WRITE_POLLS: &str = "UPDATE polls SET version = new.version, voters = new.voters, \
      last_accepted_at = new.last_accepted_at, tally = new.tally::bigint[] \
-     FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[]) \
-     AS new (number, version, voters, last_accepted_at, tally) WHERE polls.number = new.number";
+     FROM (SELECT new.*, found.place FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[]) \
+     AS new (number, version, voters, last_accepted_at, tally) \
+     CROSS JOIN LATERAL (SELECT ctid AS place FROM polls WHERE number = new.number OFFSET 0) AS found OFFSET 0) AS new \
+     WHERE polls.ctid = new.place";
 pub(super) const MOVE_CHECKPOINTS: &str = "UPDATE checkpoints SET next_offset = new.next_offset, counted = counted + new.counted_more, \
      superseded = superseded + new.superseded_more, duplicate = duplicate + new.duplicate_more, late = late + new.late_more, \
      invalid = invalid + new.invalid_more, repeated = repeated + new.repeated_more \

@@ -19,6 +19,8 @@ const TAG: &str = "17-alpine";
 
 /// A server, for as long as this value lives.
 pub(crate) struct Server {
+    /// What it is, to be printed.
+    pub(crate) kind: &'static str,
     url: String,
     _running: Option<Box<dyn Send + Sync>>,
 }
@@ -27,14 +29,17 @@ impl Server {
     /// The first that can be found, or why there is none.
     pub(crate) fn find() -> Result<Self, String> {
         if let Ok(url) = std::env::var("DATABASE_URL") {
-            return Ok(Self { url, _running: None });
+            return Ok(Self { kind: "the server that DATABASE_URL names", url, _running: None });
         }
         let no_container = match Container::start() {
-            Ok((url, running)) => return Ok(Self { url, _running: Some(Box::new(running)) }),
+            Ok((url, running)) => return Ok(Self { kind: "a container", url, _running: Some(Box::new(running)) }),
             Err(reason) => reason,
         };
         match Private::start() {
-            Ok((url, running)) => Ok(Self { url, _running: Some(Box::new(running)) }),
+            Ok((url, running)) => {
+                let kind = "a server of the programs that are installed";
+                Ok(Self { kind, url, _running: Some(Box::new(running)) })
+            }
             Err(no_programs) => {
                 Err(format!("DATABASE_URL is not set; no container: {no_container}; no server of its own: {no_programs}"))
             }
@@ -80,7 +85,8 @@ impl Drop for Container {
 /// A server of installed programs in a folder of its own, stopped and removed when it is dropped.
 pub(crate) struct Private {
     server: Child,
-    _folder: TempDir,
+    programs: PathBuf,
+    folder: TempDir,
 }
 
 impl Private {
@@ -111,7 +117,7 @@ impl Private {
             .stderr(Stdio::null())
             .spawn()
             .map_err(|error| error.to_string())?;
-        let running = Self { server, _folder: folder };
+        let running = Self { server, programs: programs.clone(), folder };
         let started = Instant::now();
         let answers = || quietly(Command::new(programs.join("pg_isready")).args(["-h", "127.0.0.1", "-p", &port.to_string()]));
         while answers().is_err() {
@@ -125,8 +131,12 @@ impl Private {
 
 impl Drop for Private {
     fn drop(&mut self) {
+        let mut stop = ordinary(&self.programs.join("pg_ctl"));
+        let stopped = quietly(stop.args(["stop", "-m", "immediate", "-D"]).arg(self.folder.path().join("data")));
+        if stopped.is_err() {
+            drop(self.server.kill());
+        }
         // Whatever it says: it is our child, and the folder goes with it.
-        drop(self.server.kill());
         drop(self.server.wait());
     }
 }

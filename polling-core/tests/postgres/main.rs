@@ -45,8 +45,10 @@ fn main() -> ExitCode {
     let wanted = |test: &&Test| arguments.filter.as_ref().is_none_or(|filter| test.name.contains(filter.as_str()));
     // Nobody starts a server to print a list.
     let found = if arguments.list || !tests.iter().any(wanted) { Err("not looked for".to_owned()) } else { Server::find() };
-    if let (Err(reason), false) = (&found, arguments.list) {
-        eprintln!("no PostgreSQL to test against: {reason}");
+    match &found {
+        _ if arguments.list => {}
+        Ok(server) => eprintln!("testing against {}", server.kind),
+        Err(reason) => eprintln!("no PostgreSQL to test against: {reason}"),
     }
     let is_required = std::env::var("POLLING_REQUIRE_BACKENDS").is_ok_and(|value| value == "1");
     let server = found.map(Arc::new);

@@ -18,8 +18,12 @@ use polling_core::checkpoint::Batch;
 use polling_core::model::{PollId, Vote, VoterKey};
 use polling_core::store::memory::MemoryStore;
 use polling_core::store::{PollStore, TallyStore};
-use support::{BATCH_VOTES, SPREADS, batches, polls, quantile, votes_of};
+use support::{batches, polls, quantile, votes_of};
 
+/// Votes of one batch.
+const BATCH_VOTES: usize = 1000;
+/// Over how many polls the votes are spread, in each table.
+const SPREADS: [usize; 2] = [10, 1000];
 /// Batches in each table.
 const BATCHES: usize = 500;
 
@@ -41,7 +45,7 @@ async fn measure(spread: usize) {
     }
     let mut map = HashMap::new();
     let (mut applied, mut floor) = (Vec::new(), Vec::new());
-    for batch in batches(&polls, BATCHES) {
+    for batch in batches(&polls, BATCH_VOTES, BATCHES) {
         let started = Instant::now();
         keep(&mut map, &batch);
         floor.push(started.elapsed().as_secs_f64());

@@ -23,8 +23,12 @@ use polling_core::store::sqlite::{SqliteOptions, SqliteStore};
 use polling_core::store::{PollStore, TallyStore};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
-use support::{BATCH_VOTES, SPREADS, batches, polls, quantile, votes_of};
+use support::{batches, polls, quantile, votes_of};
 
+/// Votes of one batch.
+const BATCH_VOTES: usize = 1000;
+/// Over how many polls the votes are spread, in each table.
+const SPREADS: [usize; 2] = [10, 1000];
 /// Batches in each table.
 const BATCHES: usize = 150;
 /// What the store is to reach.
@@ -53,7 +57,7 @@ async fn measure(spread: usize) {
         ["(?, ?, ?, ?, ?, ?, ?)"; BATCH_VOTES].join(", ")
     );
     let (mut applied, mut floor) = (Vec::new(), Vec::new());
-    for batch in batches(&polls, BATCHES) {
+    for batch in batches(&polls, BATCH_VOTES, BATCHES) {
         floor.push(insert_plainly(&mut plain, &insert, &batch, &numbers).await.as_secs_f64());
         let started = Instant::now();
         store.apply(&batch).await.expect("applied");

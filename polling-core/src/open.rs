@@ -7,23 +7,33 @@ use thiserror::Error;
 
 use crate::bus::UpdateBus;
 use crate::bus::memory::MemoryBus;
+#[cfg(feature = "postgres")]
+use crate::bus::postgres::PostgresBus;
+#[cfg(feature = "postgres")]
+use crate::open_postgres::{bus_options, store_options};
 use crate::settings::{did_you_mean, nearest, redacted_url};
 use crate::sink::VoteSink;
 use crate::sink::memory::{MemorySink, WAITING_VOTES_DEFAULT, memory_log};
 use crate::source::VoteSource;
 use crate::store::memory::MemoryStore;
+#[cfg(feature = "postgres")]
+use crate::store::postgres::{PostgresOpenError, PostgresStore};
 #[cfg(feature = "sqlite")]
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{PollStore, TallyStore};
 
-/// What to open, as URLs: `memory:` and `sqlite:FILE`. Parameters follow a `?`.
+/// What to open, as URLs: `memory:`, `sqlite:FILE` and `postgres://USER:PASSWORD@HOST:PORT/DATABASE`. Parameters follow a `?`.
 #[derive(Debug, Clone)]
 pub struct Urls {
     /// The vote log: `memory:`, with `capacity=VOTES` (default 65,536) for how many may wait.
     pub log: String,
-    /// The store: `memory:`, or `sqlite:FILE`.
+    /// The store: `memory:`, `sqlite:FILE`, or `postgres:` with `schema`, `counting-connections`, `read-connections`,
+    /// `admin-connections`, `connect-timeout`, `statement-timeout`, `counting-timeout`, `lock-timeout`, `tls`,
+    /// `tls-root-certificate` and `accept-lossy-server`:
+    /// see `PostgresOptions`.
     pub store: String,
-    /// The update bus: `memory:`.
+    /// The update bus: `memory:`, or `postgres:` with `schema`, `connect-timeout`, `statement-timeout`, `tls` and
+    /// `tls-root-certificate`.
     pub bus: String,
     /// The folder that a relative file name is in.
     pub data_dir: PathBuf,
@@ -47,6 +57,8 @@ pub struct Backends {
     pub memory_log: Option<MemorySink>,
     #[cfg(feature = "sqlite")]
     sqlite: Option<Arc<SqliteStore>>,
+    #[cfg(feature = "postgres")]
+    postgres: Option<Arc<PostgresStore>>,
 }
 
 impl Backends {
@@ -57,13 +69,20 @@ impl Backends {
         self.sqlite.clone()
     }
 
-    /// Closes what is open on the disk, so that another process, or this one, can open it at once. Every later call to the store
-    /// is refused. Close the log and let the counting end first. Doing it again does nothing.
-    #[cfg_attr(not(feature = "sqlite"), expect(clippy::unused_async, reason = "the same signature as with the feature"))]
+    /// Closes what is open on the disk or at a server, so that another process, or this one, can open it at once. Every later call
+    /// to the store is refused. Close the log and let the counting end first. Doing it again does nothing.
+    #[cfg_attr(
+        not(any(feature = "sqlite", feature = "postgres")),
+        expect(clippy::unused_async, reason = "the same signature as with the features")
+    )]
     pub async fn shut_down(&self) {
         #[cfg(feature = "sqlite")]
         if let Some(sqlite) = &self.sqlite {
             sqlite.shut_down().await;
+        }
+        #[cfg(feature = "postgres")]
+        if let Some(postgres) = &self.postgres {
+            postgres.shut_down().await;
         }
     }
 }
@@ -74,6 +93,8 @@ struct Store {
     tallies: Arc<dyn TallyStore>,
     #[cfg(feature = "sqlite")]
     sqlite: Option<Arc<SqliteStore>>,
+    #[cfg(feature = "postgres")]
+    postgres: Option<Arc<PostgresStore>>,
 }
 
 /// Why a backend was not opened. The first four are mistakes in the configuration.
@@ -130,6 +151,16 @@ pub enum OpenError {
     #[cfg(feature = "sqlite")]
     #[error("failed to open the store")]
     Sqlite(#[from] crate::store::sqlite::SqliteOpenError),
+    /// The PostgreSQL server or what it holds cannot be used.
+    #[cfg(feature = "postgres")]
+    #[error("failed to open the {role}")]
+    Postgres {
+        /// `store` or `bus`.
+        role: &'static str,
+        /// Why.
+        #[source]
+        source: PostgresOpenError,
+    },
 }
 
 impl OpenError {
@@ -138,11 +169,22 @@ impl OpenError {
     pub const fn is_configuration(&self) -> bool {
         matches!(self, Self::UnknownScheme { .. } | Self::UnknownParameter { .. } | Self::BadUrl { .. } | Self::NotBuilt { .. })
     }
+
+    /// Whether opening again later may succeed without anybody doing anything: a server is not there yet, or not any more.
+    #[must_use]
+    #[cfg_attr(not(feature = "postgres"), expect(clippy::unused_self, reason = "the same signature as with the feature"))]
+    pub const fn is_retryable(&self) -> bool {
+        #[cfg(feature = "postgres")]
+        if let Self::Postgres { source, .. } = self {
+            return source.is_retryable();
+        }
+        false
+    }
 }
 
 /// A URL taken apart.
 #[derive(Debug)]
-struct Parts<'a> {
+pub(crate) struct Parts<'a> {
     role: &'static str,
     whole: &'a str,
     scheme: &'a str,
@@ -169,16 +211,16 @@ impl<'a> Parts<'a> {
         }
     }
 
-    fn bad(&self, reason: impl Into<String>) -> OpenError {
+    pub(crate) fn bad(&self, reason: impl Into<String>) -> OpenError {
         OpenError::BadUrl { role: self.role, url: redacted_url(self.whole), reason: reason.into() }
     }
 
-    fn not_built(&self, feature: &'static str) -> OpenError {
+    pub(crate) fn not_built(&self, feature: &'static str) -> OpenError {
         OpenError::NotBuilt { role: self.role, url: redacted_url(self.whole), feature }
     }
 
     /// Refuses parameters that the backend does not have.
-    fn only(&self, known: &[&str]) -> Result<(), OpenError> {
+    pub(crate) fn only(&self, known: &[&str]) -> Result<(), OpenError> {
         let unknown = self.parameters.iter().find(|(name, _)| !known.contains(name));
         unknown.map_or(Ok(()), |(name, _)| {
             Err(OpenError::UnknownParameter {
@@ -195,7 +237,19 @@ impl<'a> Parts<'a> {
         if self.path.is_empty() { Ok(()) } else { Err(self.bad("nothing but parameters may follow memory:")) }
     }
 
-    fn number(&self, name: &str, default: usize, bounds: std::ops::RangeInclusive<usize>) -> Result<usize, OpenError> {
+    /// The value of a parameter.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn parameter(&self, name: &str) -> Option<&'a str> {
+        self.parameters.iter().find(|(known, _)| *known == name).map(|&(_, value)| value)
+    }
+
+    /// The URL up to its parameters.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn without_parameters(&self) -> &'a str {
+        self.whole.split('?').next().unwrap_or(self.whole)
+    }
+
+    pub(crate) fn number(&self, name: &str, default: usize, bounds: std::ops::RangeInclusive<usize>) -> Result<usize, OpenError> {
         let Some((_, value)) = self.parameters.iter().find(|(known, _)| *known == name) else { return Ok(default) };
         value
             .parse()
@@ -226,16 +280,19 @@ pub async fn open(urls: &Urls) -> Result<Backends, OpenError> {
     let capacity = check_log(&log)?;
     check_bus(&bus)?;
     let store = open_store(&store, urls).await?;
+    let bus = open_bus(&bus).await?;
     let (sink, source) = memory_log(capacity);
     Ok(Backends {
         sink: Arc::new(sink.clone()),
         source: Arc::new(source),
         polls: store.polls,
         tallies: store.tallies,
-        bus: Arc::new(MemoryBus::new()),
+        bus,
         memory_log: Some(sink),
         #[cfg(feature = "sqlite")]
         sqlite: store.sqlite,
+        #[cfg(feature = "postgres")]
+        postgres: store.postgres,
     })
 }
 
@@ -261,6 +318,9 @@ fn check_bus(bus: &Parts<'_>) -> Result<(), OpenError> {
             bus.only(&[])
         }
         "kafka" => Err(bus.not_built("kafka")),
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => bus_options(bus).map(|_| ()),
+        #[cfg(not(feature = "postgres"))]
         "postgres" | "postgresql" => Err(bus.not_built("postgres")),
         _ => Err(bus.unknown_scheme(&["memory", "kafka", "postgres"])),
     }
@@ -277,6 +337,9 @@ fn check_store(store: &Parts<'_>) -> Result<(), OpenError> {
             store.only(&[])?;
             if store.path.is_empty() { Err(store.bad("a file name must follow sqlite:")) } else { Ok(()) }
         }
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => store_options(store).map(|_| ()),
+        #[cfg(not(feature = "postgres"))]
         "postgres" | "postgresql" => Err(store.not_built("postgres")),
         _ => Err(store.unknown_scheme(&["memory", "sqlite", "postgres"])),
     }
@@ -292,9 +355,13 @@ async fn open_store(store: &Parts<'_>, urls: &Urls) -> Result<Store, OpenError> 
                 tallies: store,
                 #[cfg(feature = "sqlite")]
                 sqlite: None,
+                #[cfg(feature = "postgres")]
+                postgres: None,
             })
         }
         "sqlite" => open_sqlite(store, urls).await,
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => open_postgres(store).await,
         _ => Err(store.unknown_scheme(&["memory", "sqlite", "postgres"])),
     }
 }
@@ -310,6 +377,8 @@ async fn open_sqlite(store: &Parts<'_>, urls: &Urls) -> Result<Store, OpenError>
         polls: Arc::clone(&store) as Arc<dyn PollStore>,
         tallies: Arc::clone(&store) as Arc<dyn TallyStore>,
         sqlite: Some(store),
+        #[cfg(feature = "postgres")]
+        postgres: None,
     })
 }
 
@@ -317,6 +386,60 @@ async fn open_sqlite(store: &Parts<'_>, urls: &Urls) -> Result<Store, OpenError>
 #[expect(clippy::unused_async, reason = "the same signature as with the feature")]
 async fn open_sqlite(store: &Parts<'_>, _urls: &Urls) -> Result<Store, OpenError> {
     Err(store.not_built("sqlite"))
+}
+
+#[cfg(feature = "postgres")]
+async fn open_postgres(store: &Parts<'_>) -> Result<Store, OpenError> {
+    let opened = PostgresStore::open(&store_options(store)?).await;
+    let store = Arc::new(opened.map_err(|source| OpenError::Postgres { role: "store", source })?);
+    Ok(Store {
+        polls: Arc::clone(&store) as Arc<dyn PollStore>,
+        tallies: Arc::clone(&store) as Arc<dyn TallyStore>,
+        #[cfg(feature = "sqlite")]
+        sqlite: None,
+        postgres: Some(store),
+    })
+}
+
+#[cfg_attr(not(feature = "postgres"), expect(clippy::unused_async, reason = "the same signature as with the feature"))]
+async fn open_bus(bus: &Parts<'_>) -> Result<Arc<dyn UpdateBus>, OpenError> {
+    match bus.scheme {
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => {
+            let opened = PostgresBus::open(&bus_options(bus)?).await;
+            Ok(Arc::new(opened.map_err(|source| OpenError::Postgres { role: "bus", source })?))
+        }
+        _ => Ok(Arc::new(MemoryBus::new())),
+    }
+}
+
+/// What bringing the tables of a store up to date did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Migrated {
+    /// The store does it by itself whenever it is opened, or keeps nothing.
+    WhenOpened,
+    /// The tables had the first version, 0 for none, and have the second.
+    Versions(i64, i64),
+}
+
+/// Makes the tables of the store or brings them up to date, with the rights of the user that its URL names; then programs that only use them
+/// need no right to change them.
+///
+/// # Errors
+///
+/// See [`OpenError`]. Tables of a newer program are left as they are.
+#[cfg_attr(not(feature = "postgres"), expect(clippy::unused_async, reason = "the same signature as with the feature"))]
+pub async fn migrate(urls: &Urls) -> Result<Migrated, OpenError> {
+    let store = Parts::of("store", &urls.store);
+    check_store(&store)?;
+    #[cfg(feature = "postgres")]
+    if matches!(store.scheme, "postgres" | "postgresql") {
+        let migrated = crate::store::postgres::migrate(&store_options(&store)?).await;
+        let migrated = migrated.map_err(|source| OpenError::Postgres { role: "store", source })?;
+        return Ok(Migrated::Versions(migrated.from, migrated.to));
+    }
+    Ok(Migrated::WhenOpened)
 }
 
 #[cfg(test)]
@@ -371,6 +494,43 @@ mod tests {
         assert!(check(&urls).iter().all(OpenError::is_configuration));
     }
 
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn a_check_of_a_server_opens_nothing_and_prints_no_password() {
+        let errors = |store: &str, bus: &str| -> Vec<String> {
+            let urls = Urls { log: "memory:".into(), store: store.into(), bus: bus.into(), data_dir: PathBuf::new() };
+            check(&urls).iter().map(ToString::to_string).collect()
+        };
+        let server = "postgres://me:hush@db.example:5433/polls";
+        let all = "?schema=live&counting-connections=3&read-connections=9&admin-connections=1&connect-timeout=1s\
+            &statement-timeout=2s&counting-timeout=1m&lock-timeout=500ms&accept-lossy-server=true";
+        assert_eq!(errors(&format!("{server}{all}"), &format!("{server}?schema=live")), [""; 0]);
+        let shown = "postgres://me:(redacted)@db.example:5433/polls";
+        for (parameters, complaint) in [
+            ("?schem=live", "has an unknown parameter \"schem\", did you mean \"schema\"?"),
+            (
+                "?schema=Live",
+                "cannot be used: schema must be 1 to 40 lower case letters, digits and underscores, and begin with a letter",
+            ),
+            ("?read-connections=1", "cannot be used: read-connections must be a number between 2 and 200"),
+            ("?lock-timeout=5", "cannot be used: lock-timeout must be a time such as 500ms or 5s, at most 600 s"),
+            ("?tls=on", "cannot be used: tls must be disable, prefer, require or verify-full"),
+            ("?accept-lossy-server=yes", "cannot be used: accept-lossy-server must be true or false"),
+        ] {
+            assert_eq!(
+                errors(&format!("{server}{parameters}"), "memory:"),
+                [format!("the store \"{shown}{parameters}\" {complaint}")]
+            );
+        }
+        assert!(errors("memory:", &format!("{server}?lock-timeout=5s"))[0].contains("unknown parameter"), "not of a bus");
+        for (url, missing) in
+            [("postgres://db/polls", "user"), ("postgres://me@/polls", "host"), ("postgres://me@db", "database")]
+        {
+            assert!(errors(url, "memory:")[0].contains(missing), "{url}: {:?}", errors(url, "memory:"));
+        }
+    }
+
+    #[cfg(not(feature = "postgres"))]
     #[tokio::test]
     async fn a_backend_that_was_not_built_in_is_named_without_its_password() {
         let text = error("memory:", "postgres://me:hush@db/polls", "memory:").await;

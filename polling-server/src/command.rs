@@ -19,6 +19,8 @@ pub enum Action {
     PrintConfiguration,
     /// Say whether the configuration is sound.
     CheckConfiguration,
+    /// Make the tables of the store, or bring them up to date.
+    Migrate,
     /// Print the API document.
     PrintDocument,
     /// Ask the server that runs with this configuration whether it is ready.
@@ -85,10 +87,11 @@ fn lines(errors: &[SettingError]) -> String {
 }
 
 /// The version, and what this program was built with.
-pub const VERSION: &str = if cfg!(feature = "sqlite") {
-    concat!(env!("CARGO_PKG_VERSION"), " (backends: memory, sqlite)")
-} else {
-    concat!(env!("CARGO_PKG_VERSION"), " (backends: memory)")
+pub const VERSION: &str = match (cfg!(feature = "sqlite"), cfg!(feature = "postgres")) {
+    (true, true) => concat!(env!("CARGO_PKG_VERSION"), " (backends: memory, sqlite, postgres)"),
+    (true, false) => concat!(env!("CARGO_PKG_VERSION"), " (backends: memory, sqlite)"),
+    (false, true) => concat!(env!("CARGO_PKG_VERSION"), " (backends: memory, postgres)"),
+    (false, false) => concat!(env!("CARGO_PKG_VERSION"), " (backends: memory)"),
 };
 
 const EXAMPLES: &str = "\
@@ -98,6 +101,7 @@ Examples:
   polling-server --listen 0.0.0.0:80 --data-dir /var/lib/polling
   POLLING_ALLOWED_ORIGINS=https://example.org polling-server --config /etc/polling.toml
   polling-server config print --drain 30s
+  polling-server migrate --store postgres://owner:password@db:5432/polls
   polling-server openapi > openapi.json
   polling-server healthcheck
 
@@ -133,6 +137,7 @@ fn action(matches: &ArgMatches) -> (Action, &ArgMatches) {
             Some((_, print)) => (Action::PrintConfiguration, print),
             None => (Action::PrintConfiguration, config),
         },
+        Some(("migrate", migrate)) => (Action::Migrate, migrate),
         Some(("openapi", document)) => (Action::PrintDocument, document),
         Some((_, health)) => (Action::CheckHealth, health),
         None => (Action::Serve, matches),
@@ -153,6 +158,9 @@ pub fn command(table: &'static [Setting]) -> Command {
         .after_help(format!("{EXAMPLES}\n\n{EXIT_CODES}"))
         .args(table.iter().map(flag))
         .subcommand(config)
+        .subcommand(
+            Command::new("migrate").about("Make the tables of the store, or bring them up to date, and say what was done"),
+        )
         .subcommand(Command::new("openapi").about("Print the OpenAPI document of the API"))
         .subcommand(Command::new("healthcheck").about("Exit 0 when the server with this configuration is ready, 1 when not"))
 }

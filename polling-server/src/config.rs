@@ -30,8 +30,12 @@ pub const SETTINGS: &[Setting] = &[
     setting("listen", Some("127.0.0.1:8080"), "Address and port of the API and the page; port 0 takes a free one"),
     setting("admin-listen", Some("127.0.0.1:8081"), "Address and port of /livez, /readyz and /metrics, or \"none\""),
     setting("log", Some("memory:"), "URL of the vote log: memory:[?capacity=VOTES]"),
-    setting("store", Some("sqlite:polling.db"), "URL of the store: sqlite:FILE (in the data folder) or memory:"),
-    setting("bus", Some("memory:"), "URL of the update bus: memory:"),
+    setting(
+        "store",
+        Some("sqlite:polling.db"),
+        "URL of the store: sqlite:FILE (in the data folder), postgres://USER:PASSWORD@HOST:PORT/DATABASE or memory:",
+    ),
+    setting("bus", Some("memory:"), "URL of the update bus: memory: or postgres://USER:PASSWORD@HOST:PORT/DATABASE"),
     setting("data-dir", Some("polling-data"), "Folder for the data file and the secret; made when absent"),
     setting("config", None, "Configuration file in TOML, with the names of the flags, a-b written a_b"),
     secret(
@@ -145,6 +149,17 @@ impl Config {
             Some(config) if reader.errors.is_empty() => Ok(config),
             _ => Err(reader.errors),
         }
+    }
+
+    /// Checks the URLs of the backends alone, for what needs no more: whoever makes the tables need not know the secret.
+    ///
+    /// # Errors
+    ///
+    /// All mistakes in them.
+    pub fn check_urls(settings: &Settings) -> Result<Urls, Vec<ConfigError>> {
+        let mut reader = Reader { settings, errors: Vec::new() };
+        let urls = reader.urls();
+        if reader.errors.is_empty() { Ok(urls) } else { Err(reader.errors) }
     }
 }
 

@@ -7,7 +7,7 @@ pub const EXIT_CODES: &str = "\
 Exit codes:
   0    stopped when told to, with all that was accepted answered and counted
   64   the configuration is wrong; nothing was opened and no port was bound
-  65   the data file is damaged or from a newer version
+  65   the data file or the schema is damaged or from a newer version
   69   the data folder or a port is in use, or a service cannot be reached
   70   a part of the server failed
   74   a file cannot be read or written

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write as _;
 
-use polling_core::operate::{health, logging, signals};
+use polling_core::open::Migrated;
+use polling_core::operate::logging::{self, Filter};
+use polling_core::operate::{health, signals};
+use polling_core::settings::Settings;
 use polling_core::shutdown::Shutdown;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::api::openapi_document;
 use crate::command::{Action, VERSION, parse};
-use crate::config::{Config, SETTINGS};
+use crate::config::{Config, ConfigError, SETTINGS};
 use crate::exit::{Exit, chain};
 use crate::run::{Listeners, Opened, RunError, routes, run_opened};
 use crate::serve::Drained;
@@ -23,29 +26,39 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: impl Into
         Ok(invocation) => invocation,
         Err(declined) => return declined.explain(),
     };
-    let filter = logging::filter(environment.get("RUST_LOG").map(String::as_str));
-    let filter = filter.map_err(|error| format!("RUST_LOG cannot be used: {error}"));
-    let config = Config::check(&invocation.settings);
-    let (config, filter) = match (config, filter) {
-        (Ok(config), Ok(filter)) => (config, filter),
-        (config, filter) => {
-            let mistakes = config.err().unwrap_or_default().iter().map(|error| chain(error)).collect::<Vec<_>>();
-            for mistake in mistakes.into_iter().chain(filter.err()) {
-                eprintln!("error: {mistake}");
-            }
-            return Exit::Configuration;
-        }
+    let configured = |act: fn(&Config, Filter) -> Exit| {
+        let filter = logging::filter(environment.get("RUST_LOG").map(String::as_str));
+        with_configuration(&invocation.settings, filter.map_err(|error| format!("RUST_LOG cannot be used: {error}")), act)
     };
     match invocation.action {
-        Action::Serve => {
+        Action::Serve => configured(|config, filter| {
             logging::start(config.log_format, filter);
-            serve(&config)
-        }
-        Action::PrintConfiguration => print(&config.printed),
-        Action::CheckConfiguration => print("the configuration is sound\n"),
-        Action::PrintDocument => print(&openapi_document()),
-        Action::CheckHealth => check_health(&config),
+            serve(config)
+        }),
+        Action::PrintConfiguration => configured(|config, _| print(&config.printed)),
+        Action::CheckConfiguration => configured(|_, _| print("the configuration is sound\n")),
+        Action::Migrate => migrate(&invocation.settings),
+        Action::PrintDocument => configured(|_, _| print(&openapi_document())),
+        Action::CheckHealth => configured(|config, _| check_health(config)),
     }
+}
+
+/// Acts, unless there are mistakes in the configuration; then it prints all of them.
+fn with_configuration(settings: &Settings, filter: Result<Filter, String>, act: fn(&Config, Filter) -> Exit) -> Exit {
+    match (Config::check(settings), filter) {
+        (Ok(config), Ok(filter)) => act(&config, filter),
+        (config, filter) => {
+            explain(&config.err().unwrap_or_default());
+            if let Err(mistake) = filter {
+                eprintln!("error: {mistake}");
+            }
+            Exit::Configuration
+        }
+    }
+}
+
+fn explain(mistakes: &[ConfigError]) {
+    mistakes.iter().for_each(|mistake| eprintln!("error: {}", chain(mistake)));
 }
 
 fn print(text: &str) -> Exit {
@@ -53,6 +66,34 @@ fn print(text: &str) -> Exit {
     match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
         Ok(()) => Exit::Success,
         Err(_) => Exit::Io,
+    }
+}
+
+fn migrate(settings: &Settings) -> Exit {
+    let urls = match Config::check_urls(settings) {
+        Ok(urls) => urls,
+        Err(mistakes) => {
+            explain(&mistakes);
+            return Exit::Configuration;
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(cause) => {
+            eprintln!("error: failed to start the runtime: {cause}");
+            return Exit::Internal;
+        }
+    };
+    match runtime.block_on(polling_core::open::migrate(&urls)) {
+        Ok(Migrated::Versions(from, to)) if from == to => print(&format!("the tables have version {to} already\n")),
+        Ok(Migrated::Versions(0, to)) => print(&format!("the tables were made, in version {to}\n")),
+        Ok(Migrated::Versions(from, to)) => print(&format!("the tables were brought from version {from} to {to}\n")),
+        Ok(_) => print("this store needs no migration: it brings itself up to date when it is opened\n"),
+        Err(error) => {
+            let error = RunError::Open(error);
+            eprintln!("error: {}", chain(&error));
+            error.exit()
+        }
     }
 }
 
@@ -102,7 +143,7 @@ async fn until_signalled(config: &Config) -> Result<Drained, RunError> {
         tracing::error!(error = &error as &dyn std::error::Error, "signals cannot be listened for");
     }
     // Opened before it is bound: whoever can connect is served at once.
-    let opened = Opened::open(config).await?;
+    let Some(opened) = Opened::open(config, &shutdown).await? else { return Ok(Drained::Clean) };
     let listeners = Listeners::bind(config).await?;
     run_opened(config, opened, listeners, routes, shutdown).await
 }

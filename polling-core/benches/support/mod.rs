@@ -7,12 +7,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use uuid::Uuid;
 
-/// Votes of one batch.
-pub(crate) const BATCH_VOTES: usize = 1000;
 /// Options of each poll.
 pub(crate) const OPTIONS: usize = 4;
-/// Over how many polls the votes are spread, in each table.
-pub(crate) const SPREADS: [usize; 2] = [10, 1000];
 
 /// When everything happens.
 fn now() -> Timestamp {
@@ -30,7 +26,7 @@ pub(crate) fn polls(count: usize) -> Vec<Poll> {
 }
 
 /// Batches of votes of new voters, for any poll and option alike.
-pub(crate) fn batches(polls: &[Poll], count: usize) -> Vec<Batch> {
+pub(crate) fn batches(polls: &[Poll], batch_votes: usize, count: usize) -> Vec<Batch> {
     let mut random = StdRng::seed_from_u64(7);
     let mut vote = || Vote {
         poll: polls[random.random_range(0..polls.len())].id,
@@ -41,8 +37,8 @@ pub(crate) fn batches(polls: &[Poll], count: usize) -> Vec<Batch> {
     };
     (0..count)
         .map(|number| {
-            let entries = (0..BATCH_VOTES).map(|_| Entry::Vote(vote())).collect();
-            Batch::single(PartitionBatch { partition: Partition(0), first: Offset::ZERO.plus(number * BATCH_VOTES), entries })
+            let entries = (0..batch_votes).map(|_| Entry::Vote(vote())).collect();
+            Batch::single(PartitionBatch { partition: Partition(0), first: Offset::ZERO.plus(number * batch_votes), entries })
         })
         .collect()
 }

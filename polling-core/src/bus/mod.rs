@@ -1,6 +1,10 @@
 //! News of changes, from those who count to those who show: the trait of the update bus.
 
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(feature = "postgres")]
+mod postgres_payload;
 
 use std::sync::Arc;
 

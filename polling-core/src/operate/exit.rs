@@ -2,6 +2,12 @@
 
 use std::process::ExitCode;
 
+use crate::open::OpenError;
+#[cfg(feature = "postgres")]
+use crate::store::postgres::PostgresOpenError;
+#[cfg(feature = "sqlite")]
+use crate::store::sqlite::SqliteOpenError;
+
 /// Exit codes, those of `sysexits.h`, which supervisors know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -24,6 +30,29 @@ pub enum Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
+    }
+}
+
+impl OpenError {
+    /// How to end a process whose backends cannot be opened.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            error if error.is_configuration() => Exit::Configuration,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(SqliteOpenError::InUse { .. }) => Exit::Unavailable,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(SqliteOpenError::Io { .. }) => Exit::Io,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => Exit::Damaged,
+            #[cfg(feature = "postgres")]
+            Self::Postgres { source, .. } => match source {
+                PostgresOpenError::Refused { .. } | PostgresOpenError::LossyServer { .. } => Exit::Configuration,
+                PostgresOpenError::NewerSchema { .. } | PostgresOpenError::WrongSchema { .. } => Exit::Damaged,
+                _ => Exit::Unavailable,
+            },
+            _ => Exit::Unavailable,
+        }
     }
 }
 

@@ -5,5 +5,6 @@
 pub mod exit;
 pub mod health;
 pub mod logging;
+pub mod patience;
 pub mod signals;
 pub mod telemetry;

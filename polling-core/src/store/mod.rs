@@ -1,13 +1,37 @@
 //! Polls, votes and tallies, kept: the two traits of a store and their contracts.
 
 pub mod memory;
-#[cfg(feature = "sqlite")]
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(feature = "postgres")]
+mod postgres_apply;
+#[cfg(feature = "postgres")]
+mod postgres_copy;
+#[cfg(feature = "postgres")]
+mod postgres_lane;
+#[cfg(feature = "postgres")]
+mod postgres_memory;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres_options;
+#[cfg(feature = "postgres")]
+mod postgres_polls;
+#[cfg(feature = "postgres")]
+mod postgres_rows;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres_server;
+#[cfg(feature = "postgres")]
+mod postgres_statements;
+#[cfg(feature = "postgres")]
+mod postgres_traits;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod rows;
 mod settle;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 #[cfg(feature = "sqlite")]
 mod sqlite_file;
+#[cfg(feature = "sqlite")]
+mod sqlite_rows;
 #[cfg(feature = "sqlite")]
 mod sqlite_session;
 #[cfg(feature = "sqlite")]

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::checkpoint::{Batch, Entry, Partition, Position};
 use crate::clock::Timestamp;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+use crate::model::Tally;
 use crate::model::{
     Ballot, Choices, Decision, Outcome, OutcomeCounts, PastVote, Poll, PollId, PollState, StandingVote, Vote, VoteKind, VoterKey,
     decide,
@@ -44,6 +46,23 @@ impl TallyDelta {
             choices.iter().for_each(|option| self.votes[option.index()] += sign);
         }
     }
+
+    /// Adds to a tally, which gets a new version. `Err` says what is wrong with what the store held.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(super) fn add_to(&self, tally: &mut Tally) -> Result<(), String> {
+        tally.version.number += 1;
+        tally.totals.voters = added(tally.totals.voters, self.voters)?;
+        for (votes, &change) in tally.totals.votes.iter_mut().zip(&self.votes) {
+            *votes = added(*votes, change)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+fn added(total: u64, delta: i64) -> Result<u64, String> {
+    let sum = total.checked_add_signed(delta).filter(|sum| i64::try_from(*sum).is_ok());
+    sum.ok_or_else(|| "a tally is not the number of its votes".to_owned())
 }
 
 /// Decides every vote of the batch in order and writes the decisions into `ballots`.

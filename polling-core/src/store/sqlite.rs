@@ -17,9 +17,10 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, Sql
 use sqlx::{ConnectOptions, Connection as _, Row};
 use tokio::sync::{Mutex, Semaphore};
 
-use super::rows::{self, KeptPoll, PollRow};
+use super::rows::{self, KeptPoll};
 pub use super::sqlite_file::SqliteOpenError;
 use super::sqlite_file::{self as file, Found};
+use super::sqlite_rows::{self, PollRow};
 use super::sqlite_session::Session;
 use super::sqlite_statements as statements;
 use super::{Overloaded, StoreError};
@@ -457,19 +458,18 @@ pub(super) fn kept_poll(row: &SqliteRow, epoch: u64) -> Result<KeptPoll, StoreEr
         question: column(row, "question")?,
         options: column(row, "options")?,
         tally: column(row, "tally")?,
-        has_past: column(row, "has_past")?,
     };
     sound(columns.read(epoch), "a poll")
 }
 
 pub(super) fn poll_id(row: &SqliteRow) -> Result<PollId, StoreError> {
-    sound(rows::poll_id(column(row, "id")?), "the identifier of a poll")
+    sound(sqlite_rows::poll_id(column(row, "id")?), "the identifier of a poll")
 }
 
 /// A vote or retraction that stands, as a row of `votes`.
 pub(super) fn standing_vote(row: &SqliteRow) -> Result<StandingVote, StoreError> {
     Ok(StandingVote {
-        id: sound(rows::vote_id(column(row, "vote_id")?), "the name of a vote")?,
+        id: sound(sqlite_rows::vote_id(column(row, "vote_id")?), "the name of a vote")?,
         choices: sound(rows::optional_choices(column(row, "choices")?), "the choices of a vote")?,
         position: sound(rows::position(column(row, "log_partition")?, column(row, "log_offset")?), "the position of a vote")?,
     })

@@ -1,9 +1,10 @@
 //! The writing connection of the `SQLite` store, with the polls that it knows by heart.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::rows::{self, KeptPoll, TouchedPoll};
-use super::sqlite::{Connection, find, kept_poll, query};
+use super::rows::KeptPoll;
+use super::sqlite::{Connection, column, find, kept_poll, query};
+use super::sqlite_rows::{self, TouchedPoll};
 use super::sqlite_statements as statements;
 use super::{PollSnapshot, StoreError};
 use crate::checkpoint::Batch;
@@ -23,29 +24,34 @@ pub(super) struct Session {
     pub(super) connection: Connection,
     known: HashMap<PollId, KeptPoll>,
     known_bytes: usize,
+    /// The numbers of polls for which past votes are kept.
+    with_past: HashSet<i64>,
 }
 
 impl Session {
     /// A session that knows nothing yet.
     pub(super) fn new(connection: Connection) -> Self {
-        Self { connection, known: HashMap::new(), known_bytes: 0 }
+        Self { connection, known: HashMap::new(), known_bytes: 0, with_past: HashSet::new() }
     }
 
     /// Reads the polls that the batch names, as far as they are not known.
     pub(super) async fn know_polls(&mut self, batch: &Batch, epoch: u64) -> Result<(), StoreError> {
-        let mut unknown = rows::polls_of(batch);
+        let mut unknown = sqlite_rows::polls_of(batch);
         unknown.retain(|id| !self.known.contains_key(id));
         if unknown.is_empty() {
             return Ok(());
         }
         if self.known_bytes > KNOWN_BYTES_MAX {
             self.forget_all();
-            unknown = rows::polls_of(batch);
+            unknown = sqlite_rows::polls_of(batch);
         }
-        let packed = rows::packed_ids(&unknown).finish();
+        let packed = sqlite_rows::packed_ids(&unknown).finish();
         for row in find(&mut self.connection, query(statements::FIND_POLLS).bind(packed)).await? {
             let kept = kept_poll(&row, epoch)?;
             self.known_bytes += bytes_of(&kept);
+            if column(&row, "has_past")? {
+                self.with_past.insert(kept.number);
+            }
             self.known.insert(kept.snapshot.poll.id, kept);
         }
         Ok(())
@@ -64,11 +70,14 @@ impl Session {
         }
     }
 
-    /// That past votes are kept for a poll from now on.
-    pub(super) fn note_past(&mut self, poll: PollId) {
-        if let Some(kept) = self.known.get_mut(&poll) {
-            kept.has_past = true;
-        }
+    /// The numbers of polls for which past votes are kept, among those that are known and those that were forgotten.
+    pub(super) const fn with_past(&self) -> &HashSet<i64> {
+        &self.with_past
+    }
+
+    /// That past votes are kept for these polls from now on.
+    pub(super) fn note_past(&mut self, numbers: impl IntoIterator<Item = i64>) {
+        self.with_past.extend(numbers);
     }
 
     /// For a poll that changes in any other way.
@@ -81,6 +90,7 @@ impl Session {
     fn forget_all(&mut self) {
         self.known.clear();
         self.known_bytes = 0;
+        self.with_past.clear();
     }
 }
 

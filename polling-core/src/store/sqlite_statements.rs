@@ -1,6 +1,6 @@
 //! Every statement that the `SQLite` store runs. Constants, so that none can be put together from what somebody sends.
 //!
-//! Statements with one parameter `?1` of packed rows take fields by their place: see [`PackedRows`](super::rows::PackedRows).
+//! Statements with one parameter `?1` of packed rows take fields by their place: see [`PackedRows`](super::sqlite_rows::PackedRows).
 
 /// The columns of a poll, and the tables that they are in.
 macro_rules! select_polls {
@@ -9,8 +9,7 @@ macro_rules! select_polls {
             "SELECT polls.number, polls.id, polls.archived, polls.version, polls.voters, polls.max_choices, \
              polls.allow_change, polls.results, polls.opens_at, polls.closes_at, polls.last_accepted_at, polls.owner, \
              poll_texts.question, poll_texts.options, \
-             (SELECT json_group_array(votes ORDER BY option) FROM tallies WHERE poll = polls.number) AS tally, \
-             EXISTS (SELECT 1 FROM past_votes WHERE poll = polls.number) AS has_past",
+             (SELECT json_group_array(votes ORDER BY option) FROM tallies WHERE poll = polls.number) AS tally",
             $more,
             " FROM ",
             $from
@@ -124,7 +123,7 @@ pub(super) const MOVE_CHECKPOINT: &str = "INSERT INTO checkpoints (log_partition
 pub(super) const FIND_CHECKPOINT: &str = "SELECT next_offset FROM checkpoints WHERE log_partition = ?1";
 /// CROSS JOIN here and below is `SQLite`'s way to say: walk through the packed rows, and look each one up.
 pub(super) const FIND_POLLS: &str = select_polls!(
-    "",
+    ", EXISTS (SELECT 1 FROM past_votes WHERE poll = polls.number) AS has_past",
     "json_each(?1) AS item CROSS JOIN polls ON polls.id = unhex(item.value) \
      CROSS JOIN poll_texts ON poll_texts.poll = polls.number"
 );

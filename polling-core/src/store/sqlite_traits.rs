@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use super::rows;
 use super::sqlite::{Query, SqliteStore, blob, column, kept_poll, poll_id, query, sound, standing_vote};
+use super::sqlite_rows;
 use super::sqlite_statements as statements;
 use super::sqlite_write::{apply, archive_poll, close_poll, create_poll, make_transitions};
 use super::{
@@ -102,10 +103,10 @@ impl TallyStore for SqliteStore {
         let mut polls = polls.to_vec();
         polls.sort_unstable();
         polls.dedup();
-        let rows = self.read_rows(query(statements::TALLIES).bind(rows::packed_ids(&polls).finish())).await?;
+        let rows = self.read_rows(query(statements::TALLIES).bind(sqlite_rows::packed_ids(&polls).finish())).await?;
         let tally = |row| {
             let (version, voters): (i64, i64) = (column(row, "version")?, column(row, "voters")?);
-            let tally = rows::tally(poll_id(row)?, self.epoch(), version, voters, column(row, "tally")?);
+            let tally = sqlite_rows::tally(poll_id(row)?, self.epoch(), version, voters, column(row, "tally")?);
             sound(tally, "a tally")
         };
         rows.iter().map(tally).collect()

@@ -4,9 +4,10 @@
 
 use std::collections::HashMap;
 
-use super::rows::{self, Changes, KeptPoll, KeptVotes, PackedRows, VoteRow};
+use super::rows::{self, KeptPoll};
 use super::settle::{Ballots, settle};
 use super::sqlite::{Connection, blob, column, execute, find, kept_poll, poll_id, query, sound, standing_vote};
+use super::sqlite_rows::{self, Changes, KeptVotes, PackedRows, VoteRow};
 use super::sqlite_session::Session;
 use super::sqlite_statements::{self as statements, VOTE_ROWS};
 use super::{Applied, PollSnapshot, StoreError, Transitions, close_time};
@@ -89,7 +90,8 @@ pub(super) async fn apply(session: &mut Session, batch: Batch, epoch: u64) -> Re
     let (mut ballots, kept_votes) = find_ballots(session, &batch).await?;
     let takes_votes = |id| session.known().get(&id).filter(|kept| !kept.archived).map(|kept| &kept.snapshot.poll);
     let settlement = settle(&batch, takes_votes, &mut ballots);
-    let changes = rows::changes(&batch, session.known(), &ballots, &kept_votes, &settlement).map_err(StoreError::Damaged)?;
+    let changes =
+        sqlite_rows::changes(&batch, session.known(), &ballots, &kept_votes, &settlement).map_err(StoreError::Damaged)?;
     let tallies = write_changes(session, changes).await?;
     write_dead_letters(&mut session.connection, &batch).await?;
     Ok(Applied { outcomes: settlement.outcomes, conflicts: settlement.conflicts, tallies })
@@ -112,9 +114,9 @@ async fn move_checkpoints(connection: &mut Connection, batch: &Batch) -> Result<
 
 /// The ballots of the batch, with the past votes that it names, and what of them is in the store.
 async fn find_ballots(session: &mut Session, batch: &Batch) -> Result<(Ballots, KeptVotes), StoreError> {
-    let votes_to_find = query(statements::FIND_BALLOTS).bind(rows::ballots_to_find(batch, session.known()).finish());
+    let votes_to_find = query(statements::FIND_BALLOTS).bind(sqlite_rows::ballots_to_find(batch, session.known()).finish());
     let standing_rows = find(&mut session.connection, votes_to_find).await?;
-    let past_to_find = rows::past_to_find(batch, session.known());
+    let past_to_find = sqlite_rows::past_to_find(batch, session.known(), session.with_past());
     let past_rows = if past_to_find.is_empty() {
         Vec::new()
     } else {
@@ -124,7 +126,7 @@ async fn find_ballots(session: &mut Session, batch: &Batch) -> Result<(Ballots, 
     if standing_rows.is_empty() && past_rows.is_empty() {
         return Ok((ballots, kept_votes));
     }
-    let polls = rows::polls_of(batch);
+    let polls = sqlite_rows::polls_of(batch);
     let by_number: HashMap<i64, &Poll> =
         polls.iter().filter_map(|id| session.known().get(id)).map(|kept| (kept.number, &kept.snapshot.poll)).collect();
     for row in standing_rows {
@@ -133,14 +135,14 @@ async fn find_ballots(session: &mut Session, batch: &Batch) -> Result<(Ballots, 
         if standing.choices.is_some_and(|choices| choices.highest_index() >= poll.options.len()) {
             return Err(StoreError::Damaged(format!("a vote in the poll {} chooses what it does not have", poll.id)));
         }
-        let voter = sound(rows::voter_key(column(&row, "voter")?), "the key of a voter")?;
+        let voter = sound(sqlite_rows::voter_key(column(&row, "voter")?), "the key of a voter")?;
         ballots.entry((poll.id, voter)).or_default().current = Some(standing);
         kept_votes.standing.insert((poll.id, voter));
     }
     for row in past_rows {
         let poll = *sound(by_number.get(&column(&row, "poll")?), "the poll of a vote")?;
-        let voter = sound(rows::voter_key(column(&row, "voter")?), "the key of a voter")?;
-        let id = sound(rows::vote_id(column(&row, "vote_id")?), "the name of a vote")?;
+        let voter = sound(sqlite_rows::voter_key(column(&row, "voter")?), "the key of a voter")?;
+        let id = sound(sqlite_rows::vote_id(column(&row, "vote_id")?), "the name of a vote")?;
         let past = sound(rows::past_vote(column(&row, "outcome")?, column(&row, "choices")?), "a past vote")?;
         ballots.entry((poll.id, voter)).or_default().past.insert(id, past);
         kept_votes.past.insert((poll.id, voter, id));
@@ -156,7 +158,7 @@ async fn write_changes(session: &mut Session, changes: Changes) -> Result<Vec<Ta
     write_rows(&mut session.connection, statements::WRITE_TOTALS, [options, polls, counts]).await?;
     write_rows(&mut session.connection, statements::WRITE_PAST, [past]).await?;
     touched.iter().for_each(|touched| session.note(touched));
-    with_past.into_iter().for_each(|poll| session.note_past(poll));
+    session.note_past(with_past);
     Ok(touched.into_iter().filter(|touched| touched.is_changed).map(|touched| touched.tally).collect())
 }
 

@@ -1,0 +1,104 @@
+//! A schema of its own for each store under test, and what an auditor finds in it.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use polling_core::conformance::StoreUnderTest;
+use polling_core::store::postgres::{PostgresOptions, PostgresStore};
+use polling_core::store::{PollStore, TallyStore};
+use sqlx::postgres::{PgConnectOptions, Postgres};
+use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
+
+/// A place on the server where a test may do as it likes.
+#[derive(Clone)]
+pub(crate) struct Place {
+    url: String,
+    schemas: Arc<Mutex<Vec<String>>>,
+}
+
+impl Place {
+    pub(crate) fn new(url: String) -> Self {
+        Self { url, schemas: Arc::default() }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Options for a schema that is not there yet.
+    pub(crate) fn options(&self) -> PostgresOptions {
+        let schema = format!("test_{}", uuid::Uuid::new_v4().simple());
+        self.schemas.lock().unwrap_or_else(PoisonError::into_inner).push(schema.clone());
+        let mut options = PostgresOptions::new(&self.url).expect("the URL of the server");
+        options.schema = schema;
+        // Containers for tests run without syncing.
+        options.accept_lossy_server = true;
+        options
+    }
+
+    /// A store in a schema of its own.
+    pub(crate) async fn store(&self) -> (Arc<PostgresStore>, PostgresOptions) {
+        let options = self.options();
+        (open(&options).await, options)
+    }
+
+    /// The same, for a suite.
+    pub(crate) async fn under_test(&self) -> StoreUnderTest {
+        let (store, options) = self.store().await;
+        under_test(store, options)
+    }
+
+    /// Removes all that was made.
+    pub(crate) async fn remove(&self) {
+        let schemas = std::mem::take(&mut *self.schemas.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut connection = connect(&self.url, "public").await;
+        for schema in schemas {
+            let drop = AssertSqlSafe(format!("DROP SCHEMA IF EXISTS {schema} CASCADE"));
+            sqlx::query(drop).execute(&mut connection).await.expect("the schema is dropped");
+        }
+    }
+}
+
+pub(crate) async fn open(options: &PostgresOptions) -> Arc<PostgresStore> {
+    Arc::new(PostgresStore::open(options).await.expect("the store is opened"))
+}
+
+fn under_test(store: Arc<PostgresStore>, options: PostgresOptions) -> StoreUnderTest {
+    let (polls, tallies) = (Arc::clone(&store) as Arc<dyn PollStore>, store as Arc<dyn TallyStore>);
+    let reopen = Box::new(move || -> Pin<Box<dyn Future<Output = StoreUnderTest> + Send>> {
+        Box::pin(async move { under_test(open(&options).await, options) })
+    });
+    StoreUnderTest { polls, tallies, reopen: Some(reopen) }
+}
+
+/// A session beside the store.
+pub(crate) async fn connect(url: &str, schema: &str) -> PgConnection {
+    let options: PgConnectOptions = url.parse().expect("the URL of the server");
+    options.options([("search_path", schema)]).connect().await.expect("an auditor connects")
+}
+
+/// Runs plain SQL beside the store, as an auditor would.
+pub(crate) async fn ask<T>(connection: &mut PgConnection, statement: &'static str) -> Vec<T>
+where
+    T: for<'r> sqlx::Decode<'r, Postgres> + sqlx::Type<Postgres> + Send + Unpin,
+{
+    sqlx::query_scalar(statement).fetch_all(connection).await.expect("the statement runs")
+}
+
+/// Finds every tally to be the number of its votes, and every checkpoint the number of its records.
+pub(crate) async fn audit(place: &Place, options: &PostgresOptions) {
+    const WRONG_TALLIES: &str = "SELECT count(*) FROM polls CROSS JOIN unnest(tally) WITH ORDINALITY AS counted (votes, option) \
+        WHERE counted.votes <> (SELECT count(*) FROM votes \
+        WHERE votes.poll = polls.number AND position(set_byte('\\x00', 0, counted.option::integer) IN choices) > 0)";
+    const WRONG_VOTERS: &str = "SELECT count(*) FROM polls WHERE voters <> \
+        (SELECT count(*) FROM votes WHERE votes.poll = polls.number AND votes.choices IS NOT NULL)";
+    const WRONG_COUNTS: &str =
+        "SELECT count(*) FROM checkpoints WHERE next_offset <> counted + duplicate + late + invalid + repeated";
+    // Votes that stand, and retractions that took effect, whether they stand or were followed by a vote.
+    const WRONG_SUM: &str = "SELECT count(*) FROM (SELECT coalesce(sum(counted - superseded), 0) AS stand FROM checkpoints) AS counts \
+        WHERE stand <> (SELECT count(*) FROM votes) + (SELECT count(*) FROM past_votes WHERE outcome = 1)";
+    let mut auditor = connect(place.url(), &options.schema).await;
+    for statement in [WRONG_TALLIES, WRONG_VOTERS, WRONG_COUNTS, WRONG_SUM] {
+        assert_eq!(ask::<i64>(&mut auditor, statement).await, [0], "{statement}");
+    }
+}

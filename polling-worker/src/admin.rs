@@ -136,7 +136,8 @@ mod tests {
     #[tokio::test]
     async fn it_says_why_votes_are_not_counted() {
         let health = Health { trouble: Some("no connection".to_owned()), stopped: vec![(Partition(7), "a hole".to_owned())] };
-        let expected = "[+]counting ok\n[-]partitions failed: partition 7: a hole\n[-]store failed: no connection\nreadyz check failed\n";
+        let expected =
+            "[+]counting ok\n[-]partitions failed: partition 7: a hole\n[-]store failed: no connection\nreadyz check failed\n";
         assert_eq!(answer(&told(Some(health)), "/readyz?verbose").await, (StatusCode::SERVICE_UNAVAILABLE, expected.to_owned()));
     }
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, Command};
 use polling_core::open::{OpenError, Urls};
+use polling_core::operate::logging::LogFormat;
 use polling_core::settings::{Setting, SettingError, Settings};
 use thiserror::Error;
 
@@ -39,20 +40,19 @@ RUST_LOG chooses what is logged, as in RUST_LOG=polling_core=debug,info.
 
 Exit codes:
   0    stopped when told to
-  64   the configuration is wrong; nothing was opened
-  69   a service cannot be reached
+  64   the configuration is wrong, or a service refuses it
+  65   the schema of the store is damaged or from a newer version
+  69   a service cannot be used, or a port is in use
   70   the worker failed
   130  stopped at once by a second SIGINT; 143 by a second SIGTERM";
 
-/// How the log is written.
+/// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Text on a terminal, JSON elsewhere.
-    Auto,
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Text,
+pub enum Action {
+    /// Count until told to stop.
+    Work,
+    /// Ask the worker that runs with this configuration whether it is ready.
+    CheckHealth,
 }
 
 /// The configuration, checked.
@@ -110,11 +110,11 @@ impl Config {
     pub fn read(
         arguments: impl IntoIterator<Item = OsString>,
         environment: &BTreeMap<String, String>,
-    ) -> Result<Self, Vec<ConfigError>> {
-        let settings = resolve(arguments, environment)?;
+    ) -> Result<(Action, Self), Vec<ConfigError>> {
+        let (action, settings) = resolve(arguments, environment)?;
         let mut errors = Vec::new();
         let admin_listen = settings.parsed("admin-listen", "an address with a port, or \"none\"", admin_address);
-        let log_format = settings.parsed("log-format", "auto, json or text", log_format);
+        let log_format = settings.parsed("log-format", "auto, json or text", LogFormat::parse);
         let text = |name| settings.get(name).unwrap_or_default().to_owned();
         let urls = Urls { log: text("log"), store: text("store"), bus: text("bus"), data_dir: text("data-dir").into() };
         errors.extend(polling_core::open::check(&urls).into_iter().map(ConfigError::from));
@@ -123,7 +123,7 @@ impl Config {
         let warnings = settings.warnings().to_vec();
         match (admin_listen, log_format) {
             (Ok(Some(admin_listen)), Ok(Some(log_format))) if errors.is_empty() => {
-                Ok(Self { urls, admin_listen, log_format, warnings, printed })
+                Ok((action, Self { urls, admin_listen, log_format, warnings, printed }))
             }
             (admin_listen, log_format) => {
                 errors.extend(admin_listen.err().map(ConfigError::from));
@@ -154,20 +154,15 @@ fn admin_address(text: &str) -> Option<Option<SocketAddr>> {
     if text == "none" { Some(None) } else { text.parse().ok().map(Some) }
 }
 
-fn log_format(text: &str) -> Option<LogFormat> {
-    match text {
-        "auto" => Some(LogFormat::Auto),
-        "json" => Some(LogFormat::Json),
-        "text" => Some(LogFormat::Text),
-        _ => None,
-    }
-}
-
 fn resolve(
     arguments: impl IntoIterator<Item = OsString>,
     environment: &BTreeMap<String, String>,
-) -> Result<Settings, Vec<ConfigError>> {
+) -> Result<(Action, Settings), Vec<ConfigError>> {
     let matches = command().try_get_matches_from(arguments).map_err(|error| vec![error.into()])?;
+    let (action, matches) = match matches.subcommand() {
+        Some((_, health)) => (Action::CheckHealth, health.clone()),
+        None => (Action::Work, matches),
+    };
     let flags: BTreeMap<String, String> = SETTINGS
         .iter()
         .filter_map(|setting| Some((setting.name.to_owned(), matches.get_one::<String>(setting.name)?.clone())))
@@ -175,6 +170,7 @@ fn resolve(
     let named = flags.get("config").or_else(|| environment.get("POLLING_CONFIG"));
     let file = named.map(|path| read_file(path)).transpose().map_err(|error| vec![error])?.unwrap_or_default();
     Settings::resolve(SETTINGS, &flags, environment.clone(), &file)
+        .map(|settings| (action, settings))
         .map_err(|errors| errors.into_iter().map(ConfigError::from).collect())
 }
 
@@ -182,13 +178,14 @@ fn command() -> Command {
     let flags = SETTINGS.iter().map(|setting| {
         let default = setting.default.map_or_else(String::new, |default| format!(" [default: {default}]"));
         let help = format!("{} [env: {}]{default}", setting.help, setting.variable());
-        Arg::new(setting.name).long(setting.name).value_name("VALUE").help(help)
+        Arg::new(setting.name).long(setting.name).value_name("VALUE").help(help).global(true)
     });
     Command::new("polling-worker")
         .about("Counts votes from a shared log in a shared store, for servers that only take and show them")
         .version(concat!(env!("CARGO_PKG_VERSION"), " (backends: memory)"))
         .after_help(HELP)
         .args(flags)
+        .subcommand(Command::new("healthcheck").about("Exit 0 when the worker with this configuration is ready, 1 when not"))
 }
 
 fn read_file(path: &str) -> Result<BTreeMap<String, String>, ConfigError> {

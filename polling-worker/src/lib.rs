@@ -2,150 +2,191 @@
 //!
 //! It holds no rule of its own. It opens what the configuration names and runs the counting loop of `polling-core`.
 
+mod admin;
+mod bounded;
 pub mod config;
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::ffi::OsString;
-use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use polling_core::ingest::Ingest;
-use polling_core::open::{Backends, open};
+use polling_core::open::{Backends, OpenError};
+use polling_core::operate::exit::{Exit, chain};
+use polling_core::operate::patience::open_patiently;
+use polling_core::operate::telemetry::{self, PrometheusHandle, keep_up};
+use polling_core::operate::{health, logging, signals};
 use polling_core::shutdown::Shutdown;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use thiserror::Error;
+use tokio::sync::watch;
 
-use crate::config::{Config, ConfigError, LogFormat};
+use crate::admin::Told;
+use crate::config::{Action, Config, ConfigError};
 
-/// Exit codes, those of `sysexits.h`.
-const SUCCESS: u8 = 0;
-const CONFIGURATION: u8 = 64;
-const UNAVAILABLE: u8 = 69;
-const INTERNAL: u8 = 70;
+/// How long the log and the store may take to let go: the partitions must be another's within 5 s, and this is their part of it.
+const CLOSING: Duration = Duration::from_secs(3);
 
-/// Does what the arguments ask for; answers the exit code.
+/// Why a worker did not start.
+#[derive(Debug, Error)]
+pub enum WorkError {
+    /// A backend cannot be opened, and waiting does not help.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The address of the admin listener cannot be listened on.
+    #[error("failed to listen on {address}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// Metrics cannot be recorded.
+    #[error("failed to record metrics: {0}")]
+    Telemetry(String),
+}
+
+impl WorkError {
+    /// How to end the process.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Open(error) => error.exit(),
+            Self::Bind { .. } => Exit::Unavailable,
+            Self::Telemetry(_) => Exit::Internal,
+        }
+    }
+}
+
+/// Does what the arguments ask for.
 #[must_use]
-pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: impl IntoIterator<Item = (String, String)>) -> u8 {
+pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: impl IntoIterator<Item = (String, String)>) -> Exit {
     let environment: BTreeMap<String, String> = environment.into_iter().collect();
-    let config = match Config::read(arguments, &environment) {
-        Ok(config) => config,
+    let (action, config) = match Config::read(arguments, &environment) {
+        Ok(read) => read,
         Err(errors) => return explain(&errors),
     };
-    let directives = environment.get("RUST_LOG").filter(|text| !text.is_empty()).map_or("info", String::as_str);
-    match EnvFilter::try_new(directives) {
-        Ok(filter) => start_log(config.log_format, filter),
+    let filter = match logging::filter(environment.get("RUST_LOG").map(String::as_str)) {
+        Ok(filter) => filter,
         Err(error) => {
             eprintln!("error: RUST_LOG cannot be used: {error}");
-            return CONFIGURATION;
+            return Exit::Configuration;
         }
-    }
-    tracing::info!(configuration = config.printed.trim_end().replace('\n', "; "), "starting");
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
-    }
-    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(until_signalled(&config)),
-        Err(error) => {
-            tracing::error!(error = &error as &dyn Error, "failed to start the runtime");
-            INTERNAL
-        }
-    }
-}
-
-fn explain(errors: &[ConfigError]) -> u8 {
-    for error in errors {
-        match error {
-            ConfigError::CommandLine(error) => {
-                // Nobody is left to be told when even this fails.
-                let _unprintable = error.print();
-                return if error.use_stderr() { CONFIGURATION } else { SUCCESS };
+    };
+    match action {
+        Action::Work => {
+            logging::start(config.log_format, filter);
+            tracing::info!(configuration = config.printed.trim_end().replace('\n', "; "), "starting");
+            for warning in &config.warnings {
+                tracing::warn!("{warning}");
             }
-            error => match error.source() {
-                Some(cause) => eprintln!("error: {error}: {cause}"),
-                None => eprintln!("error: {error}"),
-            },
+            work_until_signalled(&config)
+        }
+        Action::CheckHealth => check_health(&config),
+    }
+}
+
+fn explain(errors: &[ConfigError]) -> Exit {
+    for error in errors {
+        if let ConfigError::CommandLine(error) = error {
+            // Nobody is left to be told when even this fails.
+            let _unprintable = error.print();
+            return if error.use_stderr() { Exit::Configuration } else { Exit::Success };
+        }
+        eprintln!("error: {}", chain(error));
+    }
+    Exit::Configuration
+}
+
+fn check_health(config: &Config) -> Exit {
+    let Some(address) = config.admin_listen else {
+        eprintln!("error: the admin listener is turned off, so there is nobody to ask");
+        return Exit::Configuration;
+    };
+    match health::check(address) {
+        Ok(()) => Exit::Success,
+        Err(reason) => {
+            eprintln!("not ready: {reason}");
+            Exit::Unhealthy
         }
     }
-    CONFIGURATION
 }
 
-fn start_log(format: LogFormat, filter: EnvFilter) {
-    let terminal = std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let json = format == LogFormat::Json || (format == LogFormat::Auto && !terminal);
-    // Somebody else's log, when this runs in another program, is as good.
-    let _started_before = if json { builder.json().try_init() } else { builder.with_ansi(terminal).try_init() };
-}
-
-async fn until_signalled(config: &Config) -> u8 {
-    let shutdown = Shutdown::new();
-    if let Err(error) = listen_for_signals(shutdown.clone()) {
-        tracing::error!(error = &error as &dyn Error, "signals cannot be listened for");
-    }
-    match open(&config.urls).await {
-        Ok(backends) => {
-            count(backends, shutdown).await;
+fn work_until_signalled(config: &Config) -> Exit {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "failed to start the runtime");
+            return Exit::Internal;
+        }
+    };
+    let worked = runtime.block_on(async {
+        let shutdown = Shutdown::new();
+        if let Err(error) = signals::listen(shutdown.clone()) {
+            // A process that cannot be told to stop can still be killed, and loses nothing by it.
+            tracing::error!(error = &error as &dyn std::error::Error, "signals cannot be listened for");
+        }
+        work(config, shutdown).await
+    });
+    match worked {
+        Ok(()) => {
             tracing::info!("stopped");
-            SUCCESS
+            Exit::Success
         }
         Err(error) => {
-            tracing::error!(error = &error as &dyn Error, "failed to start");
-            if error.is_configuration() { CONFIGURATION } else { UNAVAILABLE }
+            tracing::error!("{}", chain(&error));
+            error.exit()
         }
     }
 }
 
-/// Counts what comes out of the log until `shutdown` is requested or the log is closed. A transaction that has begun is finished.
+/// Waits for the backends, and counts what comes out of the log until `shutdown` is requested. A transaction that has begun is
+/// finished, and the partitions are handed over at once.
+///
+/// # Errors
+///
+/// See [`WorkError`].
+///
+/// # Cancellation
 ///
 /// Dropping the future loses nothing: whoever counts next begins where the store stands.
-pub async fn count(backends: Backends, shutdown: Shutdown) {
-    let Backends { source, tallies, bus, .. } = backends;
-    Ingest::new(source, tallies, bus).run(shutdown).await;
-}
-
-/// The first SIGTERM or SIGINT requests the shutdown, the second ends the process where it stands.
-fn listen_for_signals(shutdown: Shutdown) -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::spawn(async move {
-        loop {
-            let (name, number) = tokio::select! {
-                _ = terminate.recv() => ("SIGTERM", 15),
-                _ = interrupt.recv() => ("SIGINT", 2),
-            };
-            if shutdown.is_requested() {
-                tracing::warn!("stopping at once on a second {name}");
-                std::process::exit(128 + number);
-            }
-            tracing::info!("stopping on {name}; a second one stops at once");
-            shutdown.request();
+pub async fn work(config: &Config, shutdown: Shutdown) -> Result<(), WorkError> {
+    let metrics = metrics().map_err(WorkError::Telemetry)?;
+    let upkeep = tokio::spawn(keep_up(metrics.clone()));
+    let (counting, told_counting) = watch::channel(None);
+    let admin_stop = Shutdown::new();
+    let admin = match config.admin_listen {
+        Some(address) => {
+            let listener = admin::bind(address).await.map_err(|cause| WorkError::Bind { address, cause })?;
+            let told = Told { counting: told_counting, metrics, shutdown: shutdown.clone() };
+            Some(tokio::spawn(admin::serve(listener, told, admin_stop.clone())))
         }
-    });
-    Ok(())
+        None => None,
+    };
+    let opened = open_patiently(&config.urls, &shutdown).await;
+    if let Ok(Some(backends)) = &opened {
+        let ingest = Ingest::new(backends.source.clone(), backends.tallies.clone(), backends.bus.clone());
+        counting.send_replace(Some(ingest.health()));
+        ingest.run(shutdown).await;
+        let_go(backends).await;
+    }
+    upkeep.abort();
+    admin_stop.request();
+    if let Some(admin) = admin {
+        // How the last probe ended is of no interest.
+        let _served = admin.await;
+    }
+    opened.map(|_| ()).map_err(WorkError::from)
 }
 
-#[cfg(test)]
-mod tests {
-    use polling_core::open::Urls;
-
-    use super::*;
-
-    async fn backends() -> Backends {
-        let memory = || "memory:".to_owned();
-        open(&Urls { log: memory(), store: memory(), bus: memory(), data_dir: "unused".into() }).await.expect("memory")
+async fn let_go(backends: &Backends) {
+    if tokio::time::timeout(CLOSING, backends.shut_down()).await.is_err() {
+        tracing::error!("the log or the store did not close in time; nothing that was acknowledged is lost by that");
     }
+}
 
-    #[tokio::test]
-    async fn counting_ends_when_it_is_told_to() {
-        let shutdown = Shutdown::new();
-        shutdown.request();
-        count(backends().await, shutdown).await;
-    }
-
-    #[tokio::test]
-    async fn counting_ends_with_the_log() {
-        let backends = backends().await;
-        backends.memory_log.as_ref().expect("in this process").close();
-        count(backends, Shutdown::new()).await;
-    }
+/// Starts recording metrics, unless that was done before.
+fn metrics() -> Result<PrometheusHandle, String> {
+    telemetry::start(env!("CARGO_PKG_VERSION"), || {})
 }

@@ -35,6 +35,9 @@ pub mod sink;
 pub mod source;
 pub mod store;
 
+#[cfg(feature = "kafka")]
+pub mod kafka;
+
 pub mod bus;
 pub mod ingest;
 pub mod leaderboard;

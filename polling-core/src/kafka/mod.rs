@@ -14,7 +14,7 @@ pub use cluster::{BadSetting, Cluster};
 pub(crate) use native::{Persisted, persisted};
 pub(crate) use telemetry::Telemetry;
 pub use topic::{TopicError, TopicRules, Weakness, ensure_topic};
-pub(crate) use view::View;
+pub(crate) use view::{Extent, View};
 
 /// The version of librdkafka that this program was built with.
 #[must_use]

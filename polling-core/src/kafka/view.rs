@@ -11,6 +11,8 @@ use crate::checkpoint::{Offset, Partition};
 
 /// How long one question to the brokers may take: longer than a leader needs to move.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
+/// How long the question for the identity of a topic may take. Brokers that cannot answer it let it lapse.
+const IDENTITY_WAIT: Duration = Duration::from_secs(3);
 /// Events of the client that are served with each question: it asks rarely and has little to say.
 const EVENTS_PER_QUESTION: usize = 64;
 
@@ -69,7 +71,7 @@ impl View {
     /// The identity of the topic behind the name; `None` when the brokers do not tell.
     pub(crate) fn topic_id(&self) -> Option<u128> {
         self.serve_events();
-        native::topic_id(self.consumer.client(), &self.topic, ANSWER_WAIT)
+        native::topic_id(self.consumer.client(), &self.topic, IDENTITY_WAIT)
     }
 
     /// Log lines and errors of the client wait in a queue until they are taken.

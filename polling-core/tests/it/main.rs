@@ -4,8 +4,6 @@ mod conformance;
 mod controls;
 mod crashes;
 mod dependencies;
-#[cfg(feature = "kafka")]
-mod kafka;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod tidy;

@@ -95,6 +95,7 @@ pub(crate) enum Patience {
     /// Polled so many times: for stores that never wait for anything but other tasks.
     Polls(usize),
     /// For so long: for stores that wait for a disk.
+    #[allow(dead_code, reason = "which stores there are depends on the features")]
     Time(Duration),
 }
 

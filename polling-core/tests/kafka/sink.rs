@@ -10,7 +10,21 @@ use polling_core::sink::kafka::KafkaSink;
 use polling_core::sink::{SinkError, VoteSink};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
-use super::{TOPIC, crowd, mock, with};
+use crate::mock::{TOPIC, crowd, mock, with};
+
+use crate::mock_tests;
+
+mock_tests! {
+    the_votes_of_a_voter_stay_in_order_and_a_poll_spreads,
+    a_vote_that_brokers_refuse_until_its_time_is_over_is_not_recorded,
+    a_vote_that_was_never_sent_is_not_recorded,
+    a_vote_that_was_sent_and_not_answered_is_unknown,
+    a_vote_in_doubt_that_is_sent_again_is_recorded,
+    a_vote_that_an_earlier_request_had_written_is_recorded,
+    a_full_queue_is_refused_at_once,
+    a_producer_that_cannot_go_on_is_replaced,
+    closing_answers_everybody_and_refuses_the_next,
+}
 
 /// Bounds tests that wait for something that must come.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -21,7 +35,6 @@ fn is_not_recorded(error: &SinkError) -> bool {
     matches!(error, SinkError::NotRecorded { .. })
 }
 
-#[tokio::test]
 async fn the_votes_of_a_voter_stay_in_order_and_a_poll_spreads() {
     let (_brokers, cluster) = mock(4);
     let sink = KafkaSink::open(&cluster, TOPIC, 1000).expect("opened");
@@ -40,7 +53,6 @@ async fn the_votes_of_a_voter_stay_in_order_and_a_poll_spreads() {
     }
 }
 
-#[tokio::test]
 async fn a_vote_that_brokers_refuse_until_its_time_is_over_is_not_recorded() {
     let (brokers, cluster) = mock(1);
     brokers.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS; 100]);
@@ -49,7 +61,6 @@ async fn a_vote_that_brokers_refuse_until_its_time_is_over_is_not_recorded() {
     assert!(is_not_recorded(&error), "{error:?}");
 }
 
-#[tokio::test]
 async fn a_vote_that_was_never_sent_is_not_recorded() {
     let (brokers, cluster) = mock(1);
     brokers.broker_down(-1).expect("all brokers go");
@@ -58,7 +69,6 @@ async fn a_vote_that_was_never_sent_is_not_recorded() {
     assert!(is_not_recorded(&error), "{error:?}");
 }
 
-#[tokio::test]
 async fn a_vote_that_was_sent_and_not_answered_is_unknown() {
     let (brokers, cluster) = mock(1);
     let sink = KafkaSink::open(&with(cluster, &SHORT), TOPIC, 10).expect("opened");
@@ -68,7 +78,6 @@ async fn a_vote_that_was_sent_and_not_answered_is_unknown() {
     assert!(matches!(error, SinkError::Unknown { .. }), "{error:?}");
 }
 
-#[tokio::test]
 async fn a_vote_in_doubt_that_is_sent_again_is_recorded() {
     let (brokers, cluster) = mock(1);
     let sink = KafkaSink::open(&cluster, TOPIC, 10).expect("opened");
@@ -83,7 +92,6 @@ async fn a_vote_in_doubt_that_is_sent_again_is_recorded() {
     sink.record(crowd(1)[0]).await.expect("recorded in the end");
 }
 
-#[tokio::test]
 async fn a_vote_that_an_earlier_request_had_written_is_recorded() {
     let (brokers, cluster) = mock(1);
     let sink = KafkaSink::open(&cluster, TOPIC, 10).expect("opened");
@@ -92,7 +100,6 @@ async fn a_vote_that_an_earlier_request_had_written_is_recorded() {
     assert_eq!(recorded.position, None, "and nobody says where");
 }
 
-#[tokio::test]
 async fn a_full_queue_is_refused_at_once() {
     let (brokers, cluster) = mock(1);
     brokers.broker_down(-1).expect("all brokers go");
@@ -106,7 +113,6 @@ async fn a_full_queue_is_refused_at_once() {
     assert!(waiting.iter().all(|answer| answer.as_ref().is_err_and(is_not_recorded)), "{waiting:?}");
 }
 
-#[tokio::test]
 async fn a_producer_that_cannot_go_on_is_replaced() {
     let (brokers, cluster) = mock(1);
     let sink = KafkaSink::open(&with(cluster, &[("linger.ms", "0")]), TOPIC, 100).expect("opened");
@@ -129,7 +135,6 @@ async fn a_producer_that_cannot_go_on_is_replaced() {
     }
 }
 
-#[tokio::test]
 async fn closing_answers_everybody_and_refuses_the_next() {
     let (_brokers, cluster) = mock(2);
     let sink = Arc::new(KafkaSink::open(&with(cluster, &[("linger.ms", "200")]), TOPIC, 1000).expect("opened"));

@@ -1,6 +1,10 @@
 //! News of changes, from those who count to those who show: the trait of the update bus.
 
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod memory;
+#[cfg(feature = "kafka")]
+mod wire;
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! Kafka: against the brokers that librdkafka brings along, on any machine, and against a real cluster where there is one. Without one
 //! the tests that need it are ignored, and the reason stands before the list; with `POLLING_REQUIRE_BACKENDS=1` they fail instead.
 
+mod bus;
 mod discovery;
 mod mock;
 mod real;
@@ -44,7 +45,7 @@ pub(crate) use {mock_tests, real_tests};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let mut trials: Vec<Trial> = [sink::TESTS, source::TESTS].into_iter().flatten().map(mock_trial).collect();
+    let mut trials: Vec<Trial> = [sink::TESTS, source::TESTS, bus::TESTS].into_iter().flatten().map(mock_trial).collect();
     let wanted = |test: &RealTest| arguments.filter.as_ref().is_none_or(|filter| test.name.contains(filter.as_str()));
     // Nobody starts brokers to print a list.
     let found =

@@ -2,10 +2,16 @@
 //!
 //! Left out where there is no cluster, in plain sight.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use polling_core::bus::UpdateBus;
+use polling_core::bus::kafka::KafkaBus;
 use polling_core::checkpoint::{Offset, Partition};
+use polling_core::conformance::{LogUnderTest, update_bus, vote_log};
+use polling_core::fault::{Faults, FaultyBus, FaultySink};
 use polling_core::kafka::{Cluster, TopicError, TopicRules, ensure_topic};
+use polling_core::sink::kafka::KafkaSink;
 use polling_core::source::kafka::KafkaSource;
 use polling_core::source::{SourceEvent, VoteSource};
 use rdkafka::ClientConfig;
@@ -18,6 +24,8 @@ use crate::real_tests;
 use crate::source::{alarm, assigned, event, offset, read, votes, write};
 
 real_tests! {
+    a_log_in_kafka_is_a_vote_log,
+    a_bus_over_kafka_is_an_update_bus,
     a_topic_is_created_by_its_rules_and_a_weak_one_is_refused,
     records_that_are_gone_stop_their_partition_and_no_other,
     a_topic_that_is_replaced_while_it_is_read_stops,
@@ -55,6 +63,34 @@ async fn create(brokers: &str, topic: &str, partitions: i32, settings: &[(&str, 
         }
     }
     panic!("the old topic does not go away");
+}
+
+async fn a_log_in_kafka_is_a_vote_log(cluster: Cluster) {
+    let log = async |_capacity| {
+        let topic = fresh("suite");
+        create(cluster.brokers(), &topic, 3, &[]).await;
+        let sink = KafkaSink::open(&cluster, &*topic, 1000).expect("opened");
+        let source = KafkaSource::new(cluster.clone(), &*topic, fresh("group"));
+        // How many may wait is tried out where brokers can be made to stand still.
+        LogUnderTest { sink: Arc::new(sink), source: Arc::new(source), resolves_when_applied: false, capacity: None }
+    };
+    vote_log(log).await;
+    vote_log(async |capacity| {
+        let log = log(capacity).await;
+        LogUnderTest { sink: Arc::new(FaultySink::new(log.sink, Faults::none())), ..log }
+    })
+    .await;
+}
+
+async fn a_bus_over_kafka_is_an_update_bus(cluster: Cluster) {
+    let bus = async || {
+        let topic = fresh("updates");
+        let rules = TopicRules::updates(&*topic);
+        ensure_topic(&cluster, &rules).await.expect("created");
+        Arc::new(KafkaBus::open(cluster.clone(), topic).expect("opened")) as Arc<dyn UpdateBus>
+    };
+    update_bus(bus).await;
+    update_bus(async || Arc::new(FaultyBus::new(bus().await, Faults::none())) as Arc<dyn UpdateBus>).await;
 }
 
 async fn a_topic_is_created_by_its_rules_and_a_weak_one_is_refused(cluster: Cluster) {

@@ -7,11 +7,11 @@
 //! VoteSink  ==log==>  VoteSource  ->  Ingest  ->  TallyStore (one transaction)  ->  UpdateBus  ->  watchers
 //! ```
 //!
-//! | trait | memory | feature `sqlite` |
-//! | --- | --- | --- |
-//! | [`VoteSink`](sink::VoteSink), [`VoteSource`](source::VoteSource) | [`memory_log`](sink::memory::memory_log) | |
-//! | [`PollStore`](store::PollStore), [`TallyStore`](store::TallyStore) | [`MemoryStore`](store::memory::MemoryStore) | `SqliteStore` |
-//! | [`UpdateBus`](bus::UpdateBus) | [`MemoryBus`](bus::memory::MemoryBus) | |
+//! | trait | memory | feature `sqlite` | feature `kafka` |
+//! | --- | --- | --- | --- |
+//! | [`VoteSink`](sink::VoteSink), [`VoteSource`](source::VoteSource) | [`memory_log`](sink::memory::memory_log) | | `KafkaSink`, `KafkaSource` |
+//! | [`PollStore`](store::PollStore), [`TallyStore`](store::TallyStore) | [`MemoryStore`](store::memory::MemoryStore) | `SqliteStore` | |
+//! | [`UpdateBus`](bus::UpdateBus) | [`MemoryBus`](bus::memory::MemoryBus) | | `KafkaBus` |
 //!
 //! Feature `test-util` adds `conformance`, one suite for each trait that a backend of your own can call, and `fault`,
 //! wrappers that fail on purpose.
@@ -44,6 +44,8 @@ pub mod leaderboard;
 pub mod schedule;
 
 pub mod open;
+#[cfg(feature = "kafka")]
+mod open_kafka;
 pub mod retry;
 pub mod settings;
 pub mod shutdown;

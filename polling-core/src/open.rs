@@ -7,6 +7,8 @@ use thiserror::Error;
 
 use crate::bus::UpdateBus;
 use crate::bus::memory::MemoryBus;
+#[cfg(feature = "kafka")]
+use crate::open_kafka::{self, OpenKafka};
 use crate::settings::{did_you_mean, nearest, redacted_url};
 use crate::sink::VoteSink;
 use crate::sink::memory::{MemorySink, WAITING_VOTES_DEFAULT, memory_log};
@@ -16,14 +18,17 @@ use crate::store::memory::MemoryStore;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{PollStore, TallyStore};
 
-/// What to open, as URLs: `memory:` and `sqlite:FILE`. Parameters follow a `?`.
+/// What to open, as URLs: `memory:`, `sqlite:FILE` and `kafka://HOST:PORT,HOST:PORT/TOPIC`. Parameters follow a `?`.
 #[derive(Debug, Clone)]
 pub struct Urls {
-    /// The vote log: `memory:`, with `capacity=VOTES` (default 65,536) for how many may wait.
+    /// The vote log: `memory:`, with `capacity=VOTES` (default 65,536) for how many may wait; or `kafka:` with `capacity` (default
+    /// 262,144), `partitions` (12), `replication` (3) and `min-in-sync` (2) for its topic, `accept-weak-topic=true` to take one that
+    /// could lose acknowledged votes, `group` (`polling`) of the workers, and `librdkafka.NAME` for settings of the client.
     pub log: String,
     /// The store: `memory:`, or `sqlite:FILE`.
     pub store: String,
-    /// The update bus: `memory:`.
+    /// The update bus: `memory:`, or `kafka:` with `partitions` (1), `replication` (3, or as many brokers as there are) and
+    /// `librdkafka.NAME`.
     pub bus: String,
     /// The folder that a relative file name is in.
     pub data_dir: PathBuf,
@@ -47,6 +52,8 @@ pub struct Backends {
     pub memory_log: Option<MemorySink>,
     #[cfg(feature = "sqlite")]
     sqlite: Option<Arc<SqliteStore>>,
+    #[cfg(feature = "kafka")]
+    kafka: OpenKafka,
 }
 
 impl Backends {
@@ -57,10 +64,15 @@ impl Backends {
         self.sqlite.clone()
     }
 
-    /// Closes what is open on the disk, so that another process, or this one, can open it at once. Every later call to the store
-    /// is refused. Close the log and let the counting end first. Doing it again does nothing.
-    #[cfg_attr(not(feature = "sqlite"), expect(clippy::unused_async, reason = "the same signature as with the feature"))]
+    /// Closes what is open on the disk or at brokers, so that another process, or this one, can go on with it at once. Every later call
+    /// to the store or the log is refused. Close a log in memory and let the counting end first. Doing it again does nothing.
+    #[cfg_attr(
+        not(any(feature = "sqlite", feature = "kafka")),
+        expect(clippy::unused_async, reason = "the same signature as with the features")
+    )]
     pub async fn shut_down(&self) {
+        #[cfg(feature = "kafka")]
+        self.kafka.close().await;
         #[cfg(feature = "sqlite")]
         if let Some(sqlite) = &self.sqlite {
             sqlite.shut_down().await;
@@ -126,6 +138,16 @@ pub enum OpenError {
         /// The feature of `polling-core`.
         feature: &'static str,
     },
+    /// The topic cannot be used, or the client not be made.
+    #[cfg(feature = "kafka")]
+    #[error("failed to open the {role}")]
+    Kafka {
+        /// `log` or `bus`.
+        role: &'static str,
+        /// Why.
+        #[source]
+        source: crate::kafka::KafkaOpenError,
+    },
     /// The `SQLite` file cannot be opened.
     #[cfg(feature = "sqlite")]
     #[error("failed to open the store")]
@@ -142,7 +164,7 @@ impl OpenError {
 
 /// A URL taken apart.
 #[derive(Debug)]
-struct Parts<'a> {
+pub(crate) struct Parts<'a> {
     role: &'static str,
     whole: &'a str,
     scheme: &'a str,
@@ -151,7 +173,7 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    fn of(role: &'static str, url: &'a str) -> Self {
+    pub(crate) fn of(role: &'static str, url: &'a str) -> Self {
         let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         let parameters = query.split('&').filter(|pair| !pair.is_empty());
@@ -169,7 +191,7 @@ impl<'a> Parts<'a> {
         }
     }
 
-    fn bad(&self, reason: impl Into<String>) -> OpenError {
+    pub(crate) fn bad(&self, reason: impl Into<String>) -> OpenError {
         OpenError::BadUrl { role: self.role, url: redacted_url(self.whole), reason: reason.into() }
     }
 
@@ -179,7 +201,12 @@ impl<'a> Parts<'a> {
 
     /// Refuses parameters that the backend does not have.
     fn only(&self, known: &[&str]) -> Result<(), OpenError> {
-        let unknown = self.parameters.iter().find(|(name, _)| !known.contains(name));
+        self.only_some(known, |_| false)
+    }
+
+    /// The same where names of some form are known as well.
+    pub(crate) fn only_some(&self, known: &[&str], is_known: impl Fn(&str) -> bool) -> Result<(), OpenError> {
+        let unknown = self.parameters.iter().find(|(name, _)| !known.contains(name) && !is_known(name));
         unknown.map_or(Ok(()), |(name, _)| {
             Err(OpenError::UnknownParameter {
                 role: self.role,
@@ -190,12 +217,29 @@ impl<'a> Parts<'a> {
         })
     }
 
+    /// What stands between the scheme and the parameters.
+    #[cfg(feature = "kafka")]
+    pub(crate) const fn path(&self) -> &'a str {
+        self.path
+    }
+
+    #[cfg(feature = "kafka")]
+    pub(crate) fn parameters(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.parameters.iter().copied()
+    }
+
+    /// The value of a parameter.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn parameter(&self, name: &str) -> Option<&'a str> {
+        self.parameters.iter().find(|(known, _)| *known == name).map(|&(_, value)| value)
+    }
+
     /// A backend in memory has no path.
     fn nothing_but_parameters(&self) -> Result<(), OpenError> {
         if self.path.is_empty() { Ok(()) } else { Err(self.bad("nothing but parameters may follow memory:")) }
     }
 
-    fn number(&self, name: &str, default: usize, bounds: std::ops::RangeInclusive<usize>) -> Result<usize, OpenError> {
+    pub(crate) fn number(&self, name: &str, default: usize, bounds: std::ops::RangeInclusive<usize>) -> Result<usize, OpenError> {
         let Some((_, value)) = self.parameters.iter().find(|(known, _)| *known == name) else { return Ok(default) };
         value
             .parse()
@@ -227,7 +271,8 @@ pub async fn open(urls: &Urls) -> Result<Backends, OpenError> {
     check_bus(&bus)?;
     let store = open_store(&store, urls).await?;
     let (sink, source) = memory_log(capacity);
-    Ok(Backends {
+    #[cfg_attr(not(feature = "kafka"), expect(unused_mut, reason = "other logs and buses take the places of those in memory"))]
+    let mut backends = Backends {
         sink: Arc::new(sink.clone()),
         source: Arc::new(source),
         polls: store.polls,
@@ -236,7 +281,35 @@ pub async fn open(urls: &Urls) -> Result<Backends, OpenError> {
         memory_log: Some(sink),
         #[cfg(feature = "sqlite")]
         sqlite: store.sqlite,
-    })
+        #[cfg(feature = "kafka")]
+        kafka: OpenKafka::default(),
+    };
+    #[cfg(feature = "kafka")]
+    if let Err(error) = open_on_kafka(&mut backends, &log, &bus).await {
+        backends.shut_down().await;
+        return Err(error);
+    }
+    Ok(backends)
+}
+
+/// Puts a log and a bus that are on Kafka in the place of those in memory.
+#[cfg(feature = "kafka")]
+async fn open_on_kafka(backends: &mut Backends, log: &Parts<'_>, bus: &Parts<'_>) -> Result<(), OpenError> {
+    if log.scheme == "kafka" {
+        let opened = open_kafka::open_log(&open_kafka::log_options(log)?).await;
+        let (sink, source) = opened.map_err(|source| OpenError::Kafka { role: "log", source })?;
+        backends.sink = Arc::clone(&sink) as Arc<dyn VoteSink>;
+        backends.source = Arc::clone(&source) as Arc<dyn VoteSource>;
+        backends.memory_log = None;
+        backends.kafka.log = Some((sink, source));
+    }
+    if bus.scheme == "kafka" {
+        let opened = open_kafka::open_bus(&open_kafka::bus_options(bus)?).await;
+        let bus = opened.map_err(|source| OpenError::Kafka { role: "bus", source })?;
+        backends.bus = Arc::clone(&bus) as Arc<dyn UpdateBus>;
+        backends.kafka.bus = Some(bus);
+    }
+    Ok(())
 }
 
 /// Votes that may be told to wait, at most: beyond that, memory is the bottleneck.
@@ -249,6 +322,10 @@ fn check_log(log: &Parts<'_>) -> Result<usize, OpenError> {
             log.only(&["capacity"])?;
             log.number("capacity", WAITING_VOTES_DEFAULT, 1..=CAPACITY_MAX)
         }
+        // What waits in a log in memory that nobody uses is nothing.
+        #[cfg(feature = "kafka")]
+        "kafka" => open_kafka::log_options(log).map(|_| WAITING_VOTES_DEFAULT),
+        #[cfg(not(feature = "kafka"))]
         "kafka" => Err(log.not_built("kafka")),
         _ => Err(log.unknown_scheme(&["memory", "kafka"])),
     }
@@ -260,6 +337,9 @@ fn check_bus(bus: &Parts<'_>) -> Result<(), OpenError> {
             bus.nothing_but_parameters()?;
             bus.only(&[])
         }
+        #[cfg(feature = "kafka")]
+        "kafka" => open_kafka::bus_options(bus).map(|_| ()),
+        #[cfg(not(feature = "kafka"))]
         "kafka" => Err(bus.not_built("kafka")),
         "postgres" | "postgresql" => Err(bus.not_built("postgres")),
         _ => Err(bus.unknown_scheme(&["memory", "kafka", "postgres"])),

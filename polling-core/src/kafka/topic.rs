@@ -113,6 +113,33 @@ pub enum TopicError {
     },
 }
 
+impl TopicError {
+    /// Whether asking again later may succeed without anybody doing anything: the brokers are not there yet, or not any more.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+}
+
+/// Why Kafka was not opened.
+#[derive(Debug, Error)]
+pub enum KafkaOpenError {
+    /// The topic cannot be used.
+    #[error(transparent)]
+    Topic(#[from] TopicError),
+    /// The client cannot be made.
+    #[error("failed to make a client of Kafka")]
+    Client(#[source] crate::store::Source),
+}
+
+impl KafkaOpenError {
+    /// Whether opening again later may succeed without anybody doing anything.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Topic(error) if error.is_retryable())
+    }
+}
+
 fn joined(weaknesses: &[Weakness]) -> String {
     weaknesses.iter().map(Weakness::to_string).collect::<Vec<_>>().join("; ")
 }

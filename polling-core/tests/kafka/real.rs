@@ -2,15 +2,18 @@
 //!
 //! Left out where there is no cluster, in plain sight.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use polling_core::bus::UpdateBus;
+use futures_util::StreamExt;
 use polling_core::bus::kafka::KafkaBus;
+use polling_core::bus::{Notice, Update, UpdateBus};
 use polling_core::checkpoint::{Offset, Partition};
 use polling_core::conformance::{LogUnderTest, update_bus, vote_log};
 use polling_core::fault::{Faults, FaultyBus, FaultySink};
 use polling_core::kafka::{Cluster, TopicError, TopicRules, ensure_topic};
+use polling_core::open::{Urls, open};
 use polling_core::sink::kafka::KafkaSink;
 use polling_core::source::kafka::KafkaSource;
 use polling_core::source::{SourceEvent, VoteSource};
@@ -20,12 +23,14 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList};
 use uuid::Uuid;
 
+use crate::mock::crowd;
 use crate::real_tests;
 use crate::source::{alarm, assigned, event, offset, read, votes, write};
 
 real_tests! {
     a_log_in_kafka_is_a_vote_log,
     a_bus_over_kafka_is_an_update_bus,
+    urls_open_a_log_and_a_bus,
     a_topic_is_created_by_its_rules_and_a_weak_one_is_refused,
     records_that_are_gone_stop_their_partition_and_no_other,
     a_topic_that_is_replaced_while_it_is_read_stops,
@@ -91,6 +96,33 @@ async fn a_bus_over_kafka_is_an_update_bus(cluster: Cluster) {
     };
     update_bus(bus).await;
     update_bus(async || Arc::new(FaultyBus::new(bus().await, Faults::none())) as Arc<dyn UpdateBus>).await;
+}
+
+async fn urls_open_a_log_and_a_bus(cluster: Cluster) {
+    let (brokers, votes, updates) = (cluster.brokers(), fresh("votes"), fresh("poll-updates"));
+    let urls = Urls {
+        log: format!("kafka://{brokers}/{votes}?partitions=2&accept-weak-topic=true&group={}", fresh("group")),
+        store: "memory:".to_owned(),
+        bus: format!("kafka://{brokers}/{updates}"),
+        data_dir: PathBuf::new(),
+    };
+    let backends = open(&urls).await.expect("opened");
+    assert!(backends.memory_log.is_none());
+    let recorded = backends.sink.record(crowd(1)[0]).await.expect("recorded");
+    let SourceEvent::Assigned(partitions) = backends.source.next().await.expect("read") else { panic!("no partitions") };
+    assert_eq!(partitions.len(), 2);
+    for partition in partitions {
+        backends.source.start(partition, Offset::ZERO).await.expect("started");
+    }
+    let SourceEvent::Batch(batch) = backends.source.next().await.expect("read") else { panic!("no batch") };
+    assert_eq!(batch.positioned().next().map(|(position, _)| position), recorded.position);
+    let mut news = backends.bus.subscribe().await.expect("subscribed");
+    let update = Update::Progress { partition: Partition(0), next: offset(1) };
+    backends.bus.publish(vec![update.clone()]).await.expect("published");
+    assert_eq!(news.next().await, Some(Notice::Updates([update].into())));
+    backends.shut_down().await;
+    assert!(backends.sink.record(crowd(1)[0]).await.is_err());
+    assert_eq!(backends.source.next().await.expect("read"), SourceEvent::Closed);
 }
 
 async fn a_topic_is_created_by_its_rules_and_a_weak_one_is_refused(cluster: Cluster) {

@@ -195,10 +195,10 @@ struct Follower {
 impl Follower {
     /// Stands at the end that the partitions have now: whatever is published after this call is read. Blocks.
     fn at_the_end(cluster: &Cluster, topic: &str) -> Result<Self, KafkaError> {
-        let view = View::open(cluster, topic, "bus")?;
+        let view = View::open(cluster, topic, "bus-view")?;
         let layout = view.layout()?.ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition))?;
         let consumer: BaseConsumer<Telemetry> =
-            cluster.config(&CONSUMER_DEFAULTS, &CONSUMER_FIXED).create_with_context(Telemetry { client: "bus" })?;
+            cluster.config(&CONSUMER_DEFAULTS, &CONSUMER_FIXED).create_with_context(Telemetry { client: "bus-reader" })?;
         let mut list = TopicPartitionList::new();
         let mut next = BTreeMap::new();
         for partition in 0..u32::try_from(layout.partitions).unwrap_or(0) {

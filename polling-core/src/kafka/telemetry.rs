@@ -2,7 +2,7 @@
 
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
 
 /// Counts the errors of one client and shows its statistics as metrics, labelled with what the client is for.
@@ -16,7 +16,13 @@ impl Telemetry {
     /// An error that librdkafka works around by itself: it is counted and said, and nothing needs to be done.
     pub(crate) fn note_error(self, error: &KafkaError, reason: &str) {
         metrics::counter!("polling_kafka_errors_total", "client" => self.client).increment(1);
-        tracing::warn!(client = self.client, error = error as &dyn std::error::Error, reason, "Kafka reports an error");
+        let client = self.client;
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::BrokerTransportFailure) {
+            // One broker is away, which librdkafka logs and works around, several times a second.
+            tracing::debug!(client, error = error as &dyn std::error::Error, reason, "Kafka reports an error");
+        } else {
+            tracing::warn!(client, error = error as &dyn std::error::Error, reason, "Kafka reports an error");
+        }
     }
 
     /// Shows what librdkafka measured: how much waits to be sent, how far the brokers are, and what they answered too late.

@@ -70,6 +70,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Debug)]
 struct Shared {
     generations: Mutex<BTreeMap<Partition, Generation>>,
+    /// The offset of the next record to read, of the partitions that are read.
+    positions: Mutex<BTreeMap<Partition, Offset>>,
     /// The last record that was read before the offset, of partitions that were left.
     last_records: Mutex<BTreeMap<Partition, (Offset, Vec<u8>)>>,
     topic_id: Mutex<Option<u128>>,
@@ -82,6 +84,7 @@ impl Default for Shared {
     fn default() -> Self {
         Self {
             generations: Mutex::default(),
+            positions: Mutex::default(),
             last_records: Mutex::default(),
             topic_id: Mutex::default(),
             is_hungry: AtomicBool::new(false),
@@ -103,7 +106,11 @@ impl Shared {
     }
 
     fn partitions(&self) -> Vec<Partition> {
-        lock(&self.generations).keys().copied().collect()
+        lock(&self.positions).keys().copied().collect()
+    }
+
+    fn position(&self, partition: Partition) -> Offset {
+        lock(&self.positions).get(&partition).copied().unwrap_or_default()
     }
 
     fn remember(&self, partition: Partition, next: Offset, last: Vec<u8>) {
@@ -124,7 +131,11 @@ impl Shared {
         lock(&self.topic_id).is_some()
     }
 
-    fn note_turn(&self) {
+    /// Notes that the reader is at work, and where.
+    fn note_turn(&self, positions: impl Iterator<Item = (Partition, Offset)>) {
+        let mut known = lock(&self.positions);
+        known.clear();
+        known.extend(positions);
         *lock(&self.last_turn) = Instant::now();
     }
 
@@ -212,7 +223,7 @@ impl KafkaSource {
         // Room for one event: what waits longer waits in the reader, where a batch can still grow.
         let (events, yielded) = tokio::sync::mpsc::channel(1);
         let shared = Arc::clone(&self.shared);
-        shared.note_turn();
+        shared.note_turn(std::iter::empty());
         let reader =
             Reader { consumer, topic: self.topic.clone(), shared, commands: commanded, events, look, state: State::default() };
         let threads = Arc::clone(&self.threads);

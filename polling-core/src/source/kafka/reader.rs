@@ -16,7 +16,7 @@ use rdkafka::types::RDKafkaRespErr;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::assembly::{Assembly, Generation, Verdict};
-use super::watch::Look;
+use super::watch::{Look, Sight};
 use super::{Shared, lock};
 use crate::checkpoint::{Offset, Partition, PartitionBatch};
 use crate::kafka::{Extent, Telemetry};
@@ -32,6 +32,8 @@ const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a partition may yield nothing while it has records, before the consumer is taken for broken: longer than a change of
 /// leaders or of the group takes.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
+/// How often in a row a partition must be seen to end before our place in it, which does not move meanwhile.
+const TRUNCATION_LOOKS: u32 = 4;
 /// The alarm for a topic that is another one.
 pub(super) const REPLACED: &str = "the topic was deleted and another one has its name";
 
@@ -50,7 +52,7 @@ pub(super) enum Command {
     },
     Applied(Vec<(Partition, Offset)>),
     /// What the watch saw of the partitions.
-    Seen(BTreeMap<Partition, Extent>),
+    Seen(BTreeMap<Partition, Sight>),
     /// The topic is not the one that was read before.
     Replaced,
     Close,
@@ -153,8 +155,9 @@ pub(super) struct State {
     is_held: bool,
     /// Whether the client has lost an offset. The watch will say which.
     is_offset_lost: bool,
-    /// Partitions whose end was seen before our position, which may be a leader that does not know its end yet.
-    truncated: BTreeSet<Partition>,
+    /// Partitions whose end was seen before the position, that position, and how often in a row. A new leader may not know its end at
+    /// first.
+    truncated: BTreeMap<Partition, (Offset, u32)>,
     applied: BTreeMap<Partition, Offset>,
     last_commit: Option<Instant>,
     fatal: Option<String>,
@@ -163,7 +166,7 @@ pub(super) struct State {
 impl Reader {
     pub(super) fn run(mut self) -> End {
         loop {
-            self.shared.note_turn();
+            self.shared.note_turn(self.state.assembly.progress().map(|(partition, next, _)| (partition, next)));
             if !self.obey() {
                 self.consumer.unsubscribe();
                 return End::Closed;
@@ -193,7 +196,7 @@ impl Reader {
                     }
                 }
                 Ok(Command::Applied(positions)) => self.state.applied.extend(positions),
-                Ok(Command::Seen(extents)) => self.judge(&extents),
+                Ok(Command::Seen(sights)) => self.judge(&sights),
                 Ok(Command::Replaced) => {
                     let partitions: Vec<_> = self.state.assembly.progress().map(|(partition, ..)| partition).collect();
                     partitions.into_iter().for_each(|partition| self.stop(partition, REPLACED.to_owned()));
@@ -242,16 +245,18 @@ impl Reader {
     }
 
     /// Compares what the brokers have with where we stand.
-    fn judge(&mut self, extents: &BTreeMap<Partition, Extent>) {
+    fn judge(&mut self, sights: &BTreeMap<Partition, Sight>) {
+        let is_offset_lost = mem::take(&mut self.state.is_offset_lost);
+        if is_offset_lost {
+            // Those that are out of range stop below. The others begin again where they stand, and show that they are the same log.
+            self.state.assembly.compare_all();
+            self.state.is_reassignment_due = true;
+        }
         let positions: Vec<_> = self.state.assembly.progress().collect();
         for (partition, next, last_progress) in positions {
-            let Some(extent) = extents.get(&partition) else { continue };
-            let is_truncated_again = if extent.end < next { !self.state.truncated.insert(partition) } else { false };
-            if extent.end >= next {
-                self.state.truncated.remove(&partition);
-            }
-            if extent.first > next || is_truncated_again {
-                self.stop(partition, out_of_range(next, *extent));
+            let Some(&Sight { position, extent }) = sights.get(&partition) else { continue };
+            if extent.first > next || self.is_truncated(partition, next, position, extent) {
+                self.stop(partition, out_of_range(next, extent));
                 continue;
             }
             if extent.first == next {
@@ -264,16 +269,20 @@ impl Reader {
                 self.state.fatal = Some(format!("partition {partition} yields nothing and has {lag} records"));
             }
         }
-        if mem::take(&mut self.state.is_offset_lost) {
-            // Those that are out of range have stopped. The others begin again where they stand, and show that they are the same log.
-            self.state.assembly.compare_all();
-            for (partition, next, _) in self.state.assembly.progress().collect::<Vec<_>>() {
-                if extents.get(&partition).is_some_and(|extent| extent.first == next) {
-                    self.state.assembly.skip_comparison(partition);
-                }
-            }
-            self.state.is_reassignment_due = true;
+    }
+
+    /// Whether the partition was seen often enough to end before a place that was ours before the look and still is.
+    fn is_truncated(&mut self, partition: Partition, next: Offset, position: Offset, extent: Extent) -> bool {
+        if extent.end >= position || position != next {
+            self.state.truncated.remove(&partition);
+            return false;
         }
+        let (seen_at, looks) = self.state.truncated.entry(partition).or_insert((next, 0));
+        if *seen_at != next {
+            (*seen_at, *looks) = (next, 0);
+        }
+        *looks += 1;
+        *looks >= TRUNCATION_LOOKS
     }
 
     /// Invariant: an assignment names the offset of every partition, so that the client never has to pick one.
@@ -327,8 +336,10 @@ impl Reader {
                 // A watch that is gone has nobody to tell.
                 let _gone = self.look.send(Look);
             }
-            // The client goes on by itself when its brokers do; until then one complaint is enough.
-            _ if self.state.outbox.is_empty() => self.state.outbox.push_back(Event::Trouble(error.to_string())),
+            KafkaError::MessageConsumption(code) if is_trouble(*code) && self.state.outbox.is_empty() => {
+                self.state.outbox.push_back(Event::Trouble(error.to_string()));
+            }
+            // One broker of several is away, or something else that the client works around by itself, and has counted and said.
             _ => {}
         }
     }
@@ -428,6 +439,21 @@ pub(super) fn out_of_range(next: Offset, extent: Extent) -> String {
     } else {
         format!("the next record to count is at offset {next} and the log ends at {end}: it was cut, or it is another one")
     }
+}
+
+/// Whether nothing can be read until somebody, or time, removes the cause.
+const fn is_trouble(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::AllBrokersDown
+            | RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed
+            | RDKafkaErrorCode::SaslAuthenticationFailed
+            | RDKafkaErrorCode::Authentication
+    )
 }
 
 fn number(partition: Partition) -> i32 {

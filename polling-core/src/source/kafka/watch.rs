@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::Shared;
 use super::reader::Command;
-use crate::kafka::View;
+use crate::checkpoint::Offset;
+use crate::kafka::{Extent, View};
 
 /// How often it looks. A new topic under the old name must have outgrown our place in it within this time before a record of it is
 /// read at all, and the alarm comes then, too.
@@ -16,6 +17,14 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// A request to look at once.
 #[derive(Debug)]
 pub(super) struct Look;
+
+/// What was seen of a partition.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sight {
+    /// The next record to read, before the brokers were asked.
+    pub(super) position: Offset,
+    pub(super) extent: Extent,
+}
 
 /// Looks until nobody can ask any more.
 pub(super) fn watch(view: &View, shared: &Arc<Shared>, looks: &mpsc::Receiver<Look>, reader: &mpsc::Sender<Command>) {
@@ -29,11 +38,13 @@ pub(super) fn watch(view: &View, shared: &Arc<Shared>, looks: &mpsc::Receiver<Lo
             Ok(Look) | Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => return,
         }
-        let mut extents = BTreeMap::new();
+        let mut sights = BTreeMap::new();
         for partition in shared.partitions() {
+            // Taken before the extent: by the time that it is compared, reading may have gone beyond the end that was seen.
+            let position = shared.position(partition);
             match view.extent(partition) {
                 Ok(extent) => {
-                    extents.insert(partition, extent);
+                    sights.insert(partition, Sight { position, extent });
                 }
                 Err(error) => {
                     tracing::debug!(
@@ -44,7 +55,7 @@ pub(super) fn watch(view: &View, shared: &Arc<Shared>, looks: &mpsc::Receiver<Lo
                 }
             }
         }
-        if reader.send(Command::Seen(extents)).is_err() {
+        if reader.send(Command::Seen(sights)).is_err() {
             return;
         }
         is_another_topic = shared.is_another_topic(view.topic_id());

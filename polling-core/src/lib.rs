@@ -7,11 +7,13 @@
 //! VoteSink  ==log==>  VoteSource  ->  Ingest  ->  TallyStore (one transaction)  ->  UpdateBus  ->  watchers
 //! ```
 //!
-//! | trait | memory | feature `sqlite` | feature `postgres` |
-//! | --- | --- | --- | --- |
-//! | [`VoteSink`](sink::VoteSink), [`VoteSource`](source::VoteSource) | [`memory_log`](sink::memory::memory_log) | | |
-//! | [`PollStore`](store::PollStore), [`TallyStore`](store::TallyStore) | [`MemoryStore`](store::memory::MemoryStore) | `SqliteStore` | `PostgresStore` |
-//! | [`UpdateBus`](bus::UpdateBus) | [`MemoryBus`](bus::memory::MemoryBus) | | `PostgresBus` |
+//! | trait | memory | `sqlite` | `postgres` | `kafka` |
+//! | --- | --- | --- | --- | --- |
+//! | [`VoteSink`](sink::VoteSink), [`VoteSource`](source::VoteSource) | [`memory_log`](sink::memory::memory_log) | | | `KafkaSink`, `KafkaSource` |
+//! | [`PollStore`](store::PollStore), [`TallyStore`](store::TallyStore) | [`MemoryStore`](store::memory::MemoryStore) | `SqliteStore` | `PostgresStore` | |
+//! | [`UpdateBus`](bus::UpdateBus) | [`MemoryBus`](bus::memory::MemoryBus) | | `PostgresBus` | `KafkaBus` |
+//!
+//! Each column but the first is a feature.
 //!
 //! Feature `test-util` adds `conformance`, one suite for each trait that a backend of your own can call, and `fault`,
 //! wrappers that fail on purpose.
@@ -35,12 +37,17 @@ pub mod sink;
 pub mod source;
 pub mod store;
 
+#[cfg(feature = "kafka")]
+pub mod kafka;
+
 pub mod bus;
 pub mod ingest;
 pub mod leaderboard;
 pub mod schedule;
 
 pub mod open;
+#[cfg(feature = "kafka")]
+mod open_kafka;
 #[cfg(feature = "postgres")]
 mod open_postgres;
 #[cfg(feature = "operate")]

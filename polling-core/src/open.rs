@@ -9,6 +9,8 @@ use crate::bus::UpdateBus;
 use crate::bus::memory::MemoryBus;
 #[cfg(feature = "postgres")]
 use crate::bus::postgres::PostgresBus;
+#[cfg(feature = "kafka")]
+use crate::open_kafka::{self, OpenKafka};
 #[cfg(feature = "postgres")]
 use crate::open_postgres::{bus_options, store_options};
 use crate::settings::{did_you_mean, nearest, redacted_url};
@@ -22,18 +24,22 @@ use crate::store::postgres::{PostgresOpenError, PostgresStore};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{PollStore, TallyStore};
 
-/// What to open, as URLs: `memory:`, `sqlite:FILE` and `postgres://USER:PASSWORD@HOST:PORT/DATABASE`. Parameters follow a `?`.
+/// What to open, as URLs: `memory:`, `sqlite:FILE`, `postgres://USER:PASSWORD@HOST:PORT/DATABASE` and
+/// `kafka://HOST:PORT,HOST:PORT/TOPIC`. Parameters follow a `?`.
 #[derive(Debug, Clone)]
 pub struct Urls {
-    /// The vote log: `memory:`, with `capacity=VOTES` (default 65,536) for how many may wait.
+    /// The vote log: `memory:`, with `capacity=VOTES` (default 65,536) for how many may wait; or `kafka:` with `capacity` (default
+    /// 262,144), `partitions` (12), `replication` (3) and `min-in-sync` (2) for its topic, `accept-weak-topic=true` to take one that
+    /// could lose acknowledged votes, `group` (`polling`) of the workers, and `librdkafka.NAME` for settings of the client.
     pub log: String,
     /// The store: `memory:`, `sqlite:FILE`, or `postgres:` with `schema`, `counting-connections`, `read-connections`,
     /// `admin-connections`, `connect-timeout`, `statement-timeout`, `counting-timeout`, `lock-timeout`, `tls`,
     /// `tls-root-certificate` and `accept-lossy-server`:
     /// see `PostgresOptions`.
     pub store: String,
-    /// The update bus: `memory:`, or `postgres:` with `schema`, `connect-timeout`, `statement-timeout`, `tls` and
-    /// `tls-root-certificate`.
+    /// The update bus: `memory:`; or `postgres:` with `schema`, `connect-timeout`, `statement-timeout`, `tls` and
+    /// `tls-root-certificate`; or `kafka:` with `partitions` (1), `replication` (3, or as many brokers as there are) and
+    /// `librdkafka.NAME`.
     pub bus: String,
     /// The folder that a relative file name is in.
     pub data_dir: PathBuf,
@@ -59,6 +65,8 @@ pub struct Backends {
     sqlite: Option<Arc<SqliteStore>>,
     #[cfg(feature = "postgres")]
     postgres: Option<Arc<PostgresStore>>,
+    #[cfg(feature = "kafka")]
+    kafka: OpenKafka,
 }
 
 impl Backends {
@@ -69,13 +77,15 @@ impl Backends {
         self.sqlite.clone()
     }
 
-    /// Closes what is open on the disk or at a server, so that another process, or this one, can open it at once. Every later call
-    /// to the store is refused. Close the log and let the counting end first. Doing it again does nothing.
+    /// Closes what is open on the disk or at a server, so that another process, or this one, can go on with it at once. Every later
+    /// call to the store or the log is refused. Close a log in memory and let the counting end first. Doing it again does nothing.
     #[cfg_attr(
-        not(any(feature = "sqlite", feature = "postgres")),
+        not(any(feature = "sqlite", feature = "postgres", feature = "kafka")),
         expect(clippy::unused_async, reason = "the same signature as with the features")
     )]
     pub async fn shut_down(&self) {
+        #[cfg(feature = "kafka")]
+        self.kafka.close().await;
         #[cfg(feature = "sqlite")]
         if let Some(sqlite) = &self.sqlite {
             sqlite.shut_down().await;
@@ -147,6 +157,16 @@ pub enum OpenError {
         /// The feature of `polling-core`.
         feature: &'static str,
     },
+    /// The topic cannot be used, or the client not be made.
+    #[cfg(feature = "kafka")]
+    #[error("failed to open the {role}")]
+    Kafka {
+        /// `log` or `bus`.
+        role: &'static str,
+        /// Why.
+        #[source]
+        source: crate::kafka::KafkaOpenError,
+    },
     /// The `SQLite` file cannot be opened.
     #[cfg(feature = "sqlite")]
     #[error("failed to open the store")]
@@ -172,13 +192,14 @@ impl OpenError {
 
     /// Whether opening again later may succeed without anybody doing anything: a server is not there yet, or not any more.
     #[must_use]
-    #[cfg_attr(not(feature = "postgres"), expect(clippy::unused_self, reason = "the same signature as with the feature"))]
     pub const fn is_retryable(&self) -> bool {
-        #[cfg(feature = "postgres")]
-        if let Self::Postgres { source, .. } = self {
-            return source.is_retryable();
+        match self {
+            #[cfg(feature = "kafka")]
+            Self::Kafka { source, .. } => source.is_retryable(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres { source, .. } => source.is_retryable(),
+            _ => false,
         }
-        false
     }
 }
 
@@ -193,7 +214,7 @@ pub(crate) struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    fn of(role: &'static str, url: &'a str) -> Self {
+    pub(crate) fn of(role: &'static str, url: &'a str) -> Self {
         let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         let parameters = query.split('&').filter(|pair| !pair.is_empty());
@@ -221,7 +242,12 @@ impl<'a> Parts<'a> {
 
     /// Refuses parameters that the backend does not have.
     pub(crate) fn only(&self, known: &[&str]) -> Result<(), OpenError> {
-        let unknown = self.parameters.iter().find(|(name, _)| !known.contains(name));
+        self.only_some(known, |_| false)
+    }
+
+    /// The same where names of some form are known as well.
+    pub(crate) fn only_some(&self, known: &[&str], is_known: impl Fn(&str) -> bool) -> Result<(), OpenError> {
+        let unknown = self.parameters.iter().find(|(name, _)| !known.contains(name) && !is_known(name));
         unknown.map_or(Ok(()), |(name, _)| {
             Err(OpenError::UnknownParameter {
                 role: self.role,
@@ -232,13 +258,24 @@ impl<'a> Parts<'a> {
         })
     }
 
+    /// What stands between the scheme and the parameters.
+    #[cfg(feature = "kafka")]
+    pub(crate) const fn path(&self) -> &'a str {
+        self.path
+    }
+
+    #[cfg(feature = "kafka")]
+    pub(crate) fn parameters(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.parameters.iter().copied()
+    }
+
     /// A backend in memory has no path.
     fn nothing_but_parameters(&self) -> Result<(), OpenError> {
         if self.path.is_empty() { Ok(()) } else { Err(self.bad("nothing but parameters may follow memory:")) }
     }
 
     /// The value of a parameter.
-    #[cfg(feature = "postgres")]
+    #[cfg(any(feature = "kafka", feature = "postgres"))]
     pub(crate) fn parameter(&self, name: &str) -> Option<&'a str> {
         self.parameters.iter().find(|(known, _)| *known == name).map(|&(_, value)| value)
     }
@@ -280,20 +317,49 @@ pub async fn open(urls: &Urls) -> Result<Backends, OpenError> {
     let capacity = check_log(&log)?;
     check_bus(&bus)?;
     let store = open_store(&store, urls).await?;
-    let bus = open_bus(&bus).await?;
+    let opened_bus = open_bus(&bus).await?;
     let (sink, source) = memory_log(capacity);
-    Ok(Backends {
+    #[cfg_attr(not(feature = "kafka"), expect(unused_mut, reason = "other logs and buses take the places of those in memory"))]
+    let mut backends = Backends {
         sink: Arc::new(sink.clone()),
         source: Arc::new(source),
         polls: store.polls,
         tallies: store.tallies,
-        bus,
+        bus: opened_bus,
         memory_log: Some(sink),
         #[cfg(feature = "sqlite")]
         sqlite: store.sqlite,
         #[cfg(feature = "postgres")]
         postgres: store.postgres,
-    })
+        #[cfg(feature = "kafka")]
+        kafka: OpenKafka::default(),
+    };
+    #[cfg(feature = "kafka")]
+    if let Err(error) = open_on_kafka(&mut backends, &log, &bus).await {
+        backends.shut_down().await;
+        return Err(error);
+    }
+    Ok(backends)
+}
+
+/// Puts a log and a bus that are on Kafka in the place of those in memory.
+#[cfg(feature = "kafka")]
+async fn open_on_kafka(backends: &mut Backends, log: &Parts<'_>, bus: &Parts<'_>) -> Result<(), OpenError> {
+    if log.scheme == "kafka" {
+        let opened = open_kafka::open_log(&open_kafka::log_options(log)?).await;
+        let (sink, source) = opened.map_err(|source| OpenError::Kafka { role: "log", source })?;
+        backends.sink = Arc::clone(&sink) as Arc<dyn VoteSink>;
+        backends.source = Arc::clone(&source) as Arc<dyn VoteSource>;
+        backends.memory_log = None;
+        backends.kafka.log = Some((sink, source));
+    }
+    if bus.scheme == "kafka" {
+        let opened = open_kafka::open_bus(&open_kafka::bus_options(bus)?).await;
+        let bus = opened.map_err(|source| OpenError::Kafka { role: "bus", source })?;
+        backends.bus = Arc::clone(&bus) as Arc<dyn UpdateBus>;
+        backends.kafka.bus = Some(bus);
+    }
+    Ok(())
 }
 
 /// Votes that may be told to wait, at most: beyond that, memory is the bottleneck.
@@ -306,6 +372,10 @@ fn check_log(log: &Parts<'_>) -> Result<usize, OpenError> {
             log.only(&["capacity"])?;
             log.number("capacity", WAITING_VOTES_DEFAULT, 1..=CAPACITY_MAX)
         }
+        // What waits in a log in memory that nobody uses is nothing.
+        #[cfg(feature = "kafka")]
+        "kafka" => open_kafka::log_options(log).map(|_| WAITING_VOTES_DEFAULT),
+        #[cfg(not(feature = "kafka"))]
         "kafka" => Err(log.not_built("kafka")),
         _ => Err(log.unknown_scheme(&["memory", "kafka"])),
     }
@@ -317,6 +387,9 @@ fn check_bus(bus: &Parts<'_>) -> Result<(), OpenError> {
             bus.nothing_but_parameters()?;
             bus.only(&[])
         }
+        #[cfg(feature = "kafka")]
+        "kafka" => open_kafka::bus_options(bus).map(|_| ()),
+        #[cfg(not(feature = "kafka"))]
         "kafka" => Err(bus.not_built("kafka")),
         #[cfg(feature = "postgres")]
         "postgres" | "postgresql" => bus_options(bus).map(|_| ()),

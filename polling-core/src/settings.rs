@@ -230,7 +230,7 @@ pub fn redacted_url(text: &str) -> String {
     let mut shown = format!("{scheme}://{authority}{path}");
     for (index, pair) in query.into_iter().flat_map(|query| query.split('&')).enumerate() {
         let name = pair.split('=').next().unwrap_or_default();
-        let secret = ["password", "secret", "token", "key"].iter().any(|word| name.to_lowercase().contains(word));
+        let secret = ["password", "secret", "token", "key", "oauthbearer"].iter().any(|word| name.to_lowercase().contains(word));
         shown.push(if index == 0 { '?' } else { '&' });
         shown.push_str(&if secret { format!("{name}=(redacted)") } else { pair.to_owned() });
     }

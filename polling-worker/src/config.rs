@@ -182,7 +182,7 @@ fn command() -> Command {
     });
     Command::new("polling-worker")
         .about("Counts votes from a shared log in a shared store, for servers that only take and show them")
-        .version(concat!(env!("CARGO_PKG_VERSION"), " (backends: memory)"))
+        .version(env!("CARGO_PKG_VERSION"))
         .after_help(HELP)
         .args(flags)
         .subcommand(Command::new("healthcheck").about("Exit 0 when the worker with this configuration is ready, 1 when not"))

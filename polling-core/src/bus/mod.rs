@@ -1,10 +1,14 @@
 //! News of changes, from those who count to those who show: the trait of the update bus.
 
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "postgres")]
 mod postgres_payload;
+#[cfg(feature = "kafka")]
+mod wire;
 
 use std::sync::Arc;
 

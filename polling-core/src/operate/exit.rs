@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+#[cfg(feature = "kafka")]
+use crate::kafka::KafkaOpenError;
 use crate::open::OpenError;
 #[cfg(feature = "postgres")]
 use crate::store::postgres::PostgresOpenError;
@@ -45,6 +47,9 @@ impl OpenError {
             Self::Sqlite(SqliteOpenError::Io { .. }) => Exit::Io,
             #[cfg(feature = "sqlite")]
             Self::Sqlite(_) => Exit::Damaged,
+            // A topic that would break the promises, or that we may not look at: somebody has to decide.
+            #[cfg(feature = "kafka")]
+            Self::Kafka { source: KafkaOpenError::Topic(_), .. } => Exit::Configuration,
             #[cfg(feature = "postgres")]
             Self::Postgres { source, .. } => match source {
                 PostgresOpenError::Refused { .. } | PostgresOpenError::LossyServer { .. } => Exit::Configuration,

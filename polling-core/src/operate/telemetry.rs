@@ -63,4 +63,19 @@ fn describe_ours() {
     describe_counter!("polling_dead_letters_total", Unit::Count, "records of the log that could not be read");
     describe_counter!("polling_partitions_stopped_total", Unit::Count, "partitions that stopped with an alarm");
     describe_counter!("polling_publications_failed_total", Unit::Count, "news that was not published");
+    describe_counter!("polling_kafka_errors_total", Unit::Count, "errors that a client of Kafka works around, by client");
+    describe_counter!("polling_kafka_unknown_votes_total", Unit::Count, "votes of which it is unknown whether Kafka has them");
+    describe_counter!("polling_kafka_producers_replaced_total", Unit::Count, "producers that could not go on");
+    describe_counter!("polling_kafka_consumers_replaced_total", Unit::Count, "consumers that were broken or stuck");
+    describe_counter!("polling_kafka_request_timeouts_total", Unit::Count, "requests that no broker answered in time");
+    describe_counter!("polling_kafka_retries_total", Unit::Count, "requests that were sent again");
+    describe_gauge!("polling_kafka_queued_messages", Unit::Count, "records that wait to be sent or acknowledged");
+    describe_gauge!("polling_kafka_queued_bytes", Unit::Bytes, "bytes of records that wait to be sent or acknowledged");
+    describe_gauge!("polling_kafka_brokers_up", Unit::Count, "brokers with a connection");
+    describe_gauge!(
+        "polling_kafka_round_trip_p99_seconds",
+        Unit::Seconds,
+        "requests to a broker and back, the slowest of a hundred"
+    );
+    describe_gauge!("polling_partition_lag_records", Unit::Count, "records of a partition that were not read yet");
 }

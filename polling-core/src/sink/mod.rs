@@ -1,5 +1,7 @@
 //! Where votes go in: the trait of the writing end of the log.
 
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod memory;
 
 use async_trait::async_trait;

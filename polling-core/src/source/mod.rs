@@ -1,5 +1,7 @@
 //! Where votes come out: the trait of the reading end of the log.
 
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod memory;
 
 use async_trait::async_trait;

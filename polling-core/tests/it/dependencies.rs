@@ -32,12 +32,17 @@ fn the_bare_crate_depends_on_no_client_and_no_framework() {
     // So that the question is known to be asked rightly.
     assert!(depends("polling-core", "", "tokio"));
     assert!(depends("polling-core", "sqlite", "sqlx"));
+    assert!(depends("polling-core", "kafka", "rdkafka"));
+    assert!(depends("polling-core", "kafka-tls", "openssl"));
 }
 
 #[test]
 fn a_backend_brings_nothing_but_its_own_client() {
     for other in ["rdkafka", "poem", "hyper"] {
         assert!(!depends("polling-core", "sqlite", other), "{other}");
+    }
+    for other in ["sqlx", "poem", "hyper", "openssl"] {
+        assert!(!depends("polling-core", "kafka", other), "{other}");
     }
 }
 

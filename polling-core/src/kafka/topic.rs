@@ -1,0 +1,314 @@
+//! What a topic must be before a vote is put into it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use thiserror::Error;
+
+use super::view::Layout;
+use super::{Cluster, Telemetry, View};
+use crate::retry::Pauses;
+
+/// How long an administrative request may take.
+const ADMIN_WAIT: Duration = Duration::from_secs(15);
+/// How long a new topic may take until all brokers know it.
+const APPEARANCE_WAIT: Duration = Duration::from_secs(15);
+/// Records that are dropped sooner than a day after they were written would be lost with a worker that stands still for a night.
+const RETENTION_MS_MIN: i64 = 24 * 60 * 60 * 1000;
+/// What a new topic of votes keeps: a week, so that a standstill of the workers over holidays loses nothing.
+const RETENTION_MS_VOTES: &str = "604800000";
+/// What a new topic of updates keeps: they are of no use after some minutes, and the shortest that brokers clean up well is this.
+const RETENTION_MS_UPDATES: &str = "600000";
+
+/// What a topic must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicRules {
+    /// Its name.
+    pub name: String,
+    /// Partitions: what a new topic gets, and, when it was asked for by name, what an old one must have.
+    pub partitions: usize,
+    /// Whether an old topic must have exactly so many partitions.
+    pub exact_partitions: bool,
+    /// Replicas of each partition, at least.
+    pub replication: usize,
+    /// Brokers that must have a record before it is acknowledged, at least.
+    pub min_in_sync: usize,
+    /// Takes a topic that could lose acknowledged votes, for development with one broker.
+    pub accept_weak: bool,
+    /// Whether the topic holds votes, which must not be lost, or updates, which may.
+    pub holds_votes: bool,
+}
+
+impl TopicRules {
+    /// The rules for a topic of votes: 12 partitions, 3 replicas, 2 of them in sync.
+    #[must_use]
+    pub fn votes(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            partitions: 12,
+            exact_partitions: false,
+            replication: 3,
+            min_in_sync: 2,
+            accept_weak: false,
+            holds_votes: true,
+        }
+    }
+
+    /// The rules for a topic of updates: one partition, and nothing that must not be lost.
+    #[must_use]
+    pub fn updates(name: impl Into<String>) -> Self {
+        Self { partitions: 1, min_in_sync: 1, accept_weak: true, holds_votes: false, ..Self::votes(name) }
+    }
+}
+
+/// A setting of a topic that would break a promise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Weakness {
+    /// The setting, as Kafka's tools name it.
+    pub setting: &'static str,
+    /// What it is.
+    pub found: String,
+    /// What it must be, as a phrase.
+    pub wanted: String,
+}
+
+impl fmt::Display for Weakness {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} is {} and must be {}", self.setting, self.found, self.wanted)
+    }
+}
+
+/// Why a topic cannot be used.
+#[derive(Debug, Error)]
+pub enum TopicError {
+    /// The brokers cannot be asked.
+    #[error("failed to ask the brokers at {brokers} about the topic {topic:?}")]
+    Unreachable {
+        /// The topic.
+        topic: String,
+        /// The brokers.
+        brokers: String,
+        /// What the client says.
+        #[source]
+        source: crate::store::Source,
+    },
+    /// There is no such topic, and it cannot be made.
+    #[error("failed to create the topic {topic:?}: {reason}")]
+    NotCreated {
+        /// The topic.
+        topic: String,
+        /// What the broker says.
+        reason: String,
+    },
+    /// It could lose acknowledged votes.
+    #[error("the topic {topic:?} could lose acknowledged votes: {}; accept-weak-topic=true takes it for development", joined(.weaknesses))]
+    Weak {
+        /// The topic.
+        topic: String,
+        /// What is wrong with it.
+        weaknesses: Vec<Weakness>,
+    },
+}
+
+impl TopicError {
+    /// Whether asking again later may succeed without anybody doing anything: the brokers are not there yet, or not any more.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+}
+
+/// Why Kafka was not opened.
+#[derive(Debug, Error)]
+pub enum KafkaOpenError {
+    /// The topic cannot be used.
+    #[error(transparent)]
+    Topic(#[from] TopicError),
+    /// The client cannot be made.
+    #[error("failed to make a client of Kafka")]
+    Client(#[source] crate::store::Source),
+}
+
+impl KafkaOpenError {
+    /// Whether opening again later may succeed without anybody doing anything.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Topic(error) if error.is_retryable())
+    }
+}
+
+fn joined(weaknesses: &[Weakness]) -> String {
+    weaknesses.iter().map(Weakness::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Creates the topic when it is absent, and checks it against the rules. Answers how many partitions it has.
+///
+/// Dropping the future leaves at most a new topic behind.
+///
+/// # Errors
+///
+/// See [`TopicError`].
+pub async fn ensure_topic(cluster: &Cluster, rules: &TopicRules) -> Result<usize, TopicError> {
+    let unreachable = |source: KafkaError| TopicError::Unreachable {
+        topic: rules.name.clone(),
+        brokers: cluster.brokers().to_owned(),
+        source: source.into(),
+    };
+    let view = Arc::new(View::open(cluster, &rules.name, "administration").map_err(unreachable)?);
+    let layout = match ask(&view, View::layout).await.map_err(unreachable)? {
+        Some(layout) => layout,
+        None => {
+            let brokers = ask(&view, View::brokers).await.map_err(unreachable)?;
+            create(cluster, rules, brokers).await?;
+            appearance(&view, rules).await.map_err(unreachable)?
+        }
+    };
+    if !rules.accept_weak {
+        let settings = settings(cluster, &rules.name).await.map_err(unreachable)?;
+        let weaknesses = weaknesses(rules, layout, |name| settings.get(name).and_then(|entry| entry.value.clone()));
+        if !weaknesses.is_empty() {
+            return Err(TopicError::Weak { topic: rules.name.clone(), weaknesses });
+        }
+    }
+    Ok(layout.partitions)
+}
+
+/// Asks in a thread that may block.
+async fn ask<T: Send + 'static>(
+    view: &Arc<View>,
+    question: impl FnOnce(&View) -> Result<T, KafkaError> + Send + 'static,
+) -> Result<T, KafkaError> {
+    let view = Arc::clone(view);
+    let answer = tokio::task::spawn_blocking(move || question(&view)).await;
+    answer.unwrap_or(Err(KafkaError::Canceled))
+}
+
+async fn create(cluster: &Cluster, rules: &TopicRules, brokers: usize) -> Result<(), TopicError> {
+    let not_created = |reason: String| TopicError::NotCreated { topic: rules.name.clone(), reason };
+    // A weak topic is for a cluster that cannot hold a strong one.
+    let replication = if rules.accept_weak { rules.replication.min(brokers) } else { rules.replication };
+    let min_in_sync = rules.min_in_sync.min(replication).to_string();
+    let admin: AdminClient<Telemetry> = cluster
+        .config(&[], &[])
+        .create_with_context(Telemetry { client: "administration" })
+        .map_err(|error| not_created(error.to_string()))?;
+    let number = |value: usize| i32::try_from(value).unwrap_or(i32::MAX);
+    let topic = NewTopic::new(&rules.name, number(rules.partitions), TopicReplication::Fixed(number(replication)))
+        .set("min.insync.replicas", &min_in_sync)
+        .set("unclean.leader.election.enable", "false")
+        .set("cleanup.policy", "delete")
+        .set("retention.ms", if rules.holds_votes { RETENTION_MS_VOTES } else { RETENTION_MS_UPDATES })
+        .set("retention.bytes", "-1");
+    let options = AdminOptions::new().request_timeout(Some(ADMIN_WAIT)).operation_timeout(Some(ADMIN_WAIT));
+    let results = admin.create_topics([&topic], &options).await.map_err(|error| not_created(error.to_string()))?;
+    match results.into_iter().next() {
+        // Another process that starts at the same time may have been faster.
+        Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(()),
+        Some(Err((_, code))) => Err(not_created(code.to_string())),
+        None => Err(not_created("the broker does not say why".to_owned())),
+    }
+}
+
+/// Waits until the brokers show a topic that was just made.
+async fn appearance(view: &Arc<View>, rules: &TopicRules) -> Result<Layout, KafkaError> {
+    let deadline = tokio::time::Instant::now() + APPEARANCE_WAIT;
+    let mut pauses = Pauses::default();
+    loop {
+        if let Some(layout) = ask(view, View::layout).await?
+            && layout.partitions >= rules.partitions
+        {
+            return Ok(layout);
+        }
+        if tokio::time::Instant::now() > deadline {
+            return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition));
+        }
+        tokio::time::sleep(pauses.next_pause()).await;
+    }
+}
+
+async fn settings(cluster: &Cluster, topic: &str) -> Result<ConfigResource, KafkaError> {
+    let admin: AdminClient<Telemetry> = cluster.config(&[], &[]).create_with_context(Telemetry { client: "administration" })?;
+    let options = AdminOptions::new().request_timeout(Some(ADMIN_WAIT));
+    let mut found = admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options).await?;
+    match found.pop() {
+        Some(Ok(settings)) => Ok(settings),
+        Some(Err(code)) => Err(KafkaError::AdminOp(code)),
+        None => Err(KafkaError::AdminOp(RDKafkaErrorCode::UnknownTopicOrPartition)),
+    }
+}
+
+/// What of the topic would break a promise.
+fn weaknesses(rules: &TopicRules, layout: Layout, setting: impl Fn(&str) -> Option<String>) -> Vec<Weakness> {
+    let mut weaknesses = Vec::new();
+    let mut demand = |holds: bool, setting: &'static str, found: String, wanted: String| {
+        if !holds {
+            weaknesses.push(Weakness { setting, found, wanted });
+        }
+    };
+    let text = |name: &str| setting(name).unwrap_or_else(|| "unknown".to_owned());
+    let number = |name: &str| setting(name).and_then(|value| value.parse::<i64>().ok());
+    if rules.exact_partitions {
+        let holds = layout.partitions == rules.partitions;
+        demand(holds, "partitions", layout.partitions.to_string(), rules.partitions.to_string());
+    }
+    let wanted = format!("at least {}", rules.replication);
+    demand(layout.replication >= rules.replication, "replication.factor", layout.replication.to_string(), wanted);
+    let in_sync = number("min.insync.replicas").and_then(|value| usize::try_from(value).ok());
+    let wanted = format!("at least {}", rules.min_in_sync);
+    demand(in_sync >= Some(rules.min_in_sync), "min.insync.replicas", text("min.insync.replicas"), wanted);
+    let fits = in_sync.is_none_or(|in_sync| in_sync <= layout.replication);
+    demand(fits, "min.insync.replicas", text("min.insync.replicas"), format!("at most the {} replicas", layout.replication));
+    let unclean = text("unclean.leader.election.enable");
+    demand(unclean == "false", "unclean.leader.election.enable", unclean.clone(), "false".to_owned());
+    let cleanup = text("cleanup.policy");
+    demand(cleanup == "delete", "cleanup.policy", cleanup.clone(), "delete".to_owned());
+    let kept = number("retention.ms").is_some_and(|kept| !(0..RETENTION_MS_MIN).contains(&kept));
+    demand(kept, "retention.ms", text("retention.ms"), format!("at least {RETENTION_MS_MIN}, or -1"));
+    weaknesses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOUND: [(&str, &str); 4] = [
+        ("min.insync.replicas", "2"),
+        ("unclean.leader.election.enable", "false"),
+        ("cleanup.policy", "delete"),
+        ("retention.ms", "604800000"),
+    ];
+
+    fn found(layout: Layout, change: Option<(&str, &str)>) -> Vec<String> {
+        let rules = TopicRules { exact_partitions: true, ..TopicRules::votes("votes") };
+        let setting = |name: &str| {
+            let sound = SOUND.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+            change.filter(|(changed, _)| *changed == name).map_or(sound, |(_, value)| Some(value.to_owned()))
+        };
+        weaknesses(&rules, layout, setting).iter().map(Weakness::to_string).collect()
+    }
+
+    #[test]
+    fn a_sound_topic_has_no_weakness() {
+        assert_eq!(found(Layout { partitions: 12, replication: 3 }, None), Vec::<String>::new());
+        assert_eq!(found(Layout { partitions: 12, replication: 3 }, Some(("retention.ms", "-1"))), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_weakness_is_named_with_what_was_found_and_wanted() {
+        let sound = Layout { partitions: 12, replication: 3 };
+        assert_eq!(found(Layout { replication: 1, ..sound }, None)[0], "replication.factor is 1 and must be at least 3");
+        assert_eq!(found(Layout { partitions: 6, ..sound }, None), ["partitions is 6 and must be 12"]);
+        for (setting, value, text) in [
+            ("min.insync.replicas", "1", "min.insync.replicas is 1 and must be at least 2"),
+            ("min.insync.replicas", "4", "min.insync.replicas is 4 and must be at most the 3 replicas"),
+            ("unclean.leader.election.enable", "true", "unclean.leader.election.enable is true and must be false"),
+            ("cleanup.policy", "compact", "cleanup.policy is compact and must be delete"),
+            ("retention.ms", "60000", "retention.ms is 60000 and must be at least 86400000, or -1"),
+        ] {
+            assert_eq!(found(sound, Some((setting, value))), [text]);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! A client that only looks: one for a log, as long as the log is open.
+
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+
+use super::native;
+use super::{Cluster, Telemetry};
+use crate::checkpoint::{Offset, Partition};
+
+/// How long one question to the brokers may take: longer than a leader needs to move.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
+/// How long the question for the identity of a topic may take. Brokers that cannot answer it let it lapse.
+const IDENTITY_WAIT: Duration = Duration::from_secs(3);
+/// Events of the client that are served with each question: it asks rarely and has little to say.
+const EVENTS_PER_QUESTION: usize = 64;
+
+/// What the brokers say about a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub(crate) partitions: usize,
+    /// The number of replicas that the partition with the fewest has.
+    pub(crate) replication: usize,
+}
+
+/// The offsets that a partition has records for: from `first` up to, and without, `end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) first: Offset,
+    pub(crate) end: Offset,
+}
+
+/// Looks at a topic without being in a group. Every method blocks.
+pub(crate) struct View {
+    consumer: BaseConsumer<Telemetry>,
+    topic: String,
+}
+
+impl View {
+    pub(crate) fn open(cluster: &Cluster, topic: &str, client: &'static str) -> Result<Self, KafkaError> {
+        let config = cluster.config(&[], &[("enable.auto.commit", "false"), ("allow.auto.create.topics", "false")]);
+        Ok(Self { consumer: config.create_with_context(Telemetry { client })?, topic: topic.to_owned() })
+    }
+
+    /// `None` when there is no such topic.
+    pub(crate) fn layout(&self) -> Result<Option<Layout>, KafkaError> {
+        self.serve_events();
+        // Asked for by its name, a missing topic would be an error that looks like a missing leader.
+        let metadata = self.consumer.fetch_metadata(None, ANSWER_WAIT)?;
+        let found = metadata.topics().iter().find(|topic| topic.name() == self.topic && !topic.partitions().is_empty());
+        Ok(found.map(|topic| Layout {
+            partitions: topic.partitions().len(),
+            replication: topic.partitions().iter().map(|partition| partition.replicas().len()).min().unwrap_or(0),
+        }))
+    }
+
+    /// The number of brokers that are up.
+    pub(crate) fn brokers(&self) -> Result<usize, KafkaError> {
+        Ok(self.consumer.fetch_metadata(None, ANSWER_WAIT)?.brokers().len())
+    }
+
+    /// Which records a partition has now.
+    pub(crate) fn extent(&self, partition: Partition) -> Result<Extent, KafkaError> {
+        self.serve_events();
+        let number = i32::try_from(partition.0).unwrap_or(i32::MAX);
+        let (low, high) = self.consumer.fetch_watermarks(&self.topic, number, ANSWER_WAIT)?;
+        Ok(Extent { first: Offset::new(low).unwrap_or_default(), end: Offset::new(high).unwrap_or_default() })
+    }
+
+    /// The identity of the topic behind the name; `None` when the brokers do not tell.
+    pub(crate) fn topic_id(&self) -> Option<u128> {
+        self.serve_events();
+        native::topic_id(self.consumer.client(), &self.topic, IDENTITY_WAIT)
+    }
+
+    /// Log lines and errors of the client wait in a queue until they are taken.
+    fn serve_events(&self) {
+        for _ in 0..EVENTS_PER_QUESTION {
+            if self.consumer.poll(Duration::ZERO).is_none() {
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Records of several partitions on their way into a batch, and what must hold of their offsets. Knows nothing of a client.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::checkpoint::{DeadLetter, Entry, Offset, Partition, PartitionBatch};
+use crate::model::codec::{self, DecodeError};
+
+/// Records that one batch may have: what a store applies in a fraction of a second.
+pub(super) const BATCH_RECORDS_MAX: usize = 10_000;
+/// Bytes that the records of one batch may have, which matters for records that are no votes and much longer.
+pub(super) const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Counts the starts of a partition: what an earlier start has read is not yielded after a later one.
+pub(super) type Generation = u64;
+
+/// What became of a record.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is in the batch, or it is one that was read before.
+    Fine,
+    /// It is not the one that comes next. Read again from where the partition stands, and stop if it comes so again.
+    OutOfPlace,
+    /// The partition stops here.
+    Stop(String),
+}
+
+/// A partition that is being read.
+#[derive(Debug)]
+struct Reading {
+    generation: Generation,
+    /// The offset of the first of `entries`, or of the record that comes next when there are none.
+    first: Offset,
+    entries: Vec<Entry>,
+    /// The last record that was read, to know the log by.
+    last: Vec<u8>,
+    /// Whether the last record is to be read once more, and must be the same.
+    is_compared: bool,
+    /// Whether the last record that came was out of place.
+    is_suspicious: bool,
+    last_progress: Instant,
+}
+
+impl Reading {
+    fn next(&self) -> Offset {
+        self.first.plus(self.entries.len())
+    }
+}
+
+/// The batch that is being put together.
+#[derive(Debug, Default)]
+pub(super) struct Assembly {
+    partitions: BTreeMap<Partition, Reading>,
+    records: usize,
+    bytes: usize,
+}
+
+impl Assembly {
+    /// Reads a partition from `next` on. `last` is the record before it, when it is known.
+    pub(super) fn start(&mut self, partition: Partition, generation: Generation, next: Offset, last: Option<Vec<u8>>) {
+        self.leave(partition);
+        let reading = Reading {
+            generation,
+            first: next,
+            entries: Vec::new(),
+            is_compared: last.is_some(),
+            last: last.unwrap_or_default(),
+            is_suspicious: false,
+            last_progress: Instant::now(),
+        };
+        self.partitions.insert(partition, reading);
+    }
+
+    /// Reads a partition no more. Answers the last record that was read, with the offset after it.
+    pub(super) fn leave(&mut self, partition: Partition) -> Option<(Offset, Vec<u8>)> {
+        let reading = self.partitions.remove(&partition)?;
+        self.records -= reading.entries.len();
+        let next = reading.next();
+        (!reading.last.is_empty()).then_some((next, reading.last))
+    }
+
+    /// The partitions that are read, each with the offset to read from: that of the next record, or of the one before it when that
+    /// is to be compared.
+    pub(super) fn positions(&self) -> impl Iterator<Item = (Partition, Offset)> {
+        self.partitions.iter().map(|(&partition, reading)| {
+            let next = reading.next();
+            let before = Offset::new(next.get() - 1).filter(|_| reading.is_compared);
+            (partition, before.unwrap_or(next))
+        })
+    }
+
+    /// The partitions that are read, with the offset of the record that comes next, and since when none has come.
+    pub(super) fn progress(&self) -> impl Iterator<Item = (Partition, Offset, Instant)> {
+        self.partitions.iter().map(|(&partition, reading)| (partition, reading.next(), reading.last_progress))
+    }
+
+    /// Has the last record of every partition compared when reading begins anew, where there is one to compare with.
+    pub(super) fn compare_all(&mut self) {
+        for reading in self.partitions.values_mut() {
+            reading.is_compared = !reading.last.is_empty();
+        }
+    }
+
+    /// Does without the comparison: the record before the next one is gone from the log, as it may.
+    pub(super) fn skip_comparison(&mut self, partition: Partition) {
+        if let Some(reading) = self.partitions.get_mut(&partition) {
+            reading.is_compared = false;
+        }
+    }
+
+    /// Takes a record.
+    ///
+    /// Invariant: the offsets of a partition have no hole. A topic of votes is neither compacted nor written in transactions, so no
+    /// marker may stand between two votes, and an offset that is missing is a vote that is missing.
+    pub(super) fn take(&mut self, partition: Partition, offset: Offset, bytes: &[u8]) -> Verdict {
+        let Some(reading) = self.partitions.get_mut(&partition) else { return Verdict::Fine };
+        let next = reading.next();
+        if offset < next {
+            if reading.is_compared && offset.plus(1) == next {
+                reading.is_compared = false;
+                if reading.last != bytes {
+                    return Verdict::Stop(format!(
+                        "the record at offset {offset} is not the one that was counted: the log is another"
+                    ));
+                }
+            }
+            return Verdict::Fine;
+        }
+        if offset > next {
+            if !reading.is_suspicious {
+                reading.is_suspicious = true;
+                return Verdict::OutOfPlace;
+            }
+            return Verdict::Stop(format!("records are missing: offset {offset} follows where {next} is due"));
+        }
+        let entry = match codec::decode(bytes) {
+            Ok(vote) => Entry::Vote(vote),
+            Err(error @ DecodeError::UnknownMajorVersion(_)) => return Verdict::Stop(format!("at offset {offset}: {error}")),
+            Err(DecodeError::Malformed(reason)) => Entry::DeadLetter(DeadLetter { bytes: bytes.to_vec(), reason }),
+        };
+        reading.is_compared = false;
+        reading.entries.push(entry);
+        reading.last.clear();
+        reading.last.extend_from_slice(bytes);
+        reading.is_suspicious = false;
+        reading.last_progress = Instant::now();
+        self.records += 1;
+        self.bytes += bytes.len();
+        Verdict::Fine
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    /// Whether the batch takes no more.
+    pub(super) const fn is_full(&self) -> bool {
+        self.records >= BATCH_RECORDS_MAX || self.bytes >= BATCH_BYTES_MAX
+    }
+
+    /// The batch as it is, each part with the generation that read it.
+    pub(super) fn hand_over(&mut self) -> Vec<(Generation, PartitionBatch)> {
+        self.records = 0;
+        self.bytes = 0;
+        let filled = self.partitions.iter_mut().filter(|(_, reading)| !reading.entries.is_empty());
+        filled
+            .map(|(&partition, reading)| {
+                let first = reading.first;
+                reading.first = reading.next();
+                (reading.generation, PartitionBatch { partition, first, entries: std::mem::take(&mut reading.entries) })
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const P: Partition = Partition(3);
+
+    fn offset(number: i64) -> Offset {
+        Offset::new(number).expect("not negative")
+    }
+
+    fn started(next: i64, last: Option<&[u8]>) -> Assembly {
+        let mut assembly = Assembly::default();
+        assembly.start(P, 1, offset(next), last.map(<[u8]>::to_vec));
+        assembly
+    }
+
+    fn part(assembly: &mut Assembly) -> PartitionBatch {
+        let mut parts = assembly.hand_over();
+        assert_eq!(parts.len(), 1);
+        parts.remove(0).1
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_a_dead_letter_in_its_place() {
+        let mut assembly = started(5, None);
+        assert_eq!(assembly.take(P, offset(5), b"rubbish"), Verdict::Fine);
+        let part = part(&mut assembly);
+        assert_eq!((part.first, part.next()), (offset(5), offset(6)));
+        assert!(matches!(&part.entries[..], [Entry::DeadLetter(letter)] if letter.bytes == b"rubbish"));
+    }
+
+    #[test]
+    fn a_record_of_a_newer_version_stops_the_partition_behind_what_came_before() {
+        let mut assembly = started(0, None);
+        assert_eq!(assembly.take(P, offset(0), b""), Verdict::Fine);
+        let Verdict::Stop(alarm) = assembly.take(P, offset(1), &[8, 2]) else { panic!("it stops") };
+        assert_eq!(alarm, "at offset 1: the record has major version 2, and this program reads version 1");
+        assert_eq!(part(&mut assembly).next(), offset(1));
+    }
+
+    #[test]
+    fn a_hole_stops_the_partition_when_it_is_seen_twice() {
+        let mut assembly = started(5, None);
+        assert_eq!(assembly.take(P, offset(7), b"x"), Verdict::OutOfPlace);
+        assert_eq!(
+            assembly.take(P, offset(7), b"x"),
+            Verdict::Stop("records are missing: offset 7 follows where 5 is due".to_owned())
+        );
+        assert!(assembly.is_empty());
+    }
+
+    #[test]
+    fn a_record_that_was_out_of_place_once_is_no_hole() {
+        let mut assembly = started(5, None);
+        assert_eq!(assembly.take(P, offset(7), b"x"), Verdict::OutOfPlace);
+        for number in 5..8 {
+            assert_eq!(assembly.take(P, offset(number), b"x"), Verdict::Fine);
+        }
+        assert_eq!(part(&mut assembly).next(), offset(8));
+    }
+
+    #[test]
+    fn another_record_where_the_last_one_stood_is_another_log() {
+        let mut assembly = started(5, Some(b"the last"));
+        assert_eq!(assembly.positions().collect::<Vec<_>>(), [(P, offset(4))]);
+        assert!(matches!(assembly.take(P, offset(4), b"another"), Verdict::Stop(_)));
+        let mut assembly = started(5, Some(b"the last"));
+        assert_eq!(assembly.take(P, offset(4), b"the last"), Verdict::Fine);
+        assert!(assembly.is_empty(), "it was counted before");
+        assert_eq!(assembly.positions().collect::<Vec<_>>(), [(P, offset(5))]);
+    }
+
+    #[test]
+    fn a_partition_that_was_left_leaves_nothing_in_the_batch() {
+        let mut assembly = started(5, None);
+        assert_eq!(assembly.take(P, offset(5), b"x"), Verdict::Fine);
+        assert_eq!(assembly.leave(P), Some((offset(6), b"x".to_vec())));
+        assert!(assembly.is_empty() && assembly.hand_over().is_empty());
+        assert_eq!(assembly.take(P, offset(6), b"x"), Verdict::Fine);
+        assert!(assembly.is_empty(), "nobody reads it");
+    }
+}

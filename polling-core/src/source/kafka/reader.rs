@@ -1,0 +1,461 @@
+//! The thread that reads: it owns the consumer, always polls it, and alone decides what becomes of a partition.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::mem;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::statistics::Statistics;
+use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList};
+use rdkafka::types::RDKafkaRespErr;
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::assembly::{Assembly, Generation, Verdict};
+use super::watch::{Look, Sight};
+use super::{Shared, lock};
+use crate::checkpoint::{Offset, Partition, PartitionBatch};
+use crate::kafka::{Extent, Telemetry};
+
+/// How long a poll waits when nothing is under way: how late a command is obeyed at most.
+const IDLE_WAIT: Duration = Duration::from_millis(20);
+/// How long a poll waits when a batch waits for whoever counts: how late the batch is handed over at most.
+const HANDOVER_WAIT: Duration = Duration::from_millis(1);
+/// Records taken before anything else is looked at.
+const RECORDS_PER_TURN: usize = 1_000;
+/// How often the broker is told how far counting is, for its dashboards.
+const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a partition may yield nothing while it has records, before the consumer is taken for broken: longer than a change of
+/// leaders or of the group takes.
+const STUCK_AFTER: Duration = Duration::from_secs(60);
+/// How often in a row a partition must be seen to end before our place in it, which does not move meanwhile.
+const TRUNCATION_LOOKS: u32 = 4;
+/// The alarm for a topic that is another one.
+pub(super) const REPLACED: &str = "the topic was deleted and another one has its name";
+
+/// What the rest of the source tells the reader.
+#[derive(Debug)]
+pub(super) enum Command {
+    Start {
+        partition: Partition,
+        generation: Generation,
+        next: Offset,
+    },
+    Stop {
+        partition: Partition,
+        generation: Generation,
+        alarm: String,
+    },
+    Applied(Vec<(Partition, Offset)>),
+    /// What the watch saw of the partitions.
+    Seen(BTreeMap<Partition, Sight>),
+    /// The topic is not the one that was read before.
+    Replaced,
+    Close,
+}
+
+/// What the reader tells the rest of the source.
+#[derive(Debug)]
+pub(super) enum Event {
+    Assigned(Vec<Partition>),
+    Revoked(Vec<Partition>),
+    Batch(Vec<(Generation, PartitionBatch)>),
+    Stopped {
+        partition: Partition,
+        alarm: String,
+    },
+    /// The log cannot be read just now, and why.
+    Trouble(String),
+}
+
+/// Why the reader ended.
+#[derive(Debug)]
+pub(super) enum End {
+    Closed,
+    Broken(String),
+}
+
+/// What the group decided, as it comes in during a poll.
+#[derive(Debug)]
+enum Rebalance {
+    Assigned(Vec<Partition>),
+    Revoked(Vec<Partition>),
+}
+
+/// Answers the group by hand. Assigned partitions are taken without being read: nobody knows yet where to begin, and whatever
+/// offset the client would pick is wrong.
+///
+/// The protocol is the eager one, in which all partitions change hands at once. It has one state less than the cooperative one, and
+/// costs a short pause of everybody when a worker comes or goes, since each begins again at its checkpoint.
+pub(super) struct Group {
+    telemetry: Telemetry,
+    rebalances: Mutex<VecDeque<Rebalance>>,
+}
+
+impl Group {
+    pub(super) fn new() -> Self {
+        Self { telemetry: Telemetry { client: "source" }, rebalances: Mutex::default() }
+    }
+}
+
+impl ClientContext for Group {
+    fn stats(&self, statistics: Statistics) {
+        self.telemetry.show(&statistics);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.telemetry.note_error(&error, reason);
+    }
+}
+
+impl ConsumerContext for Group {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let elements = list.elements();
+        let partitions = elements.iter().filter_map(|element| u32::try_from(element.partition()).ok()).map(Partition).collect();
+        let (answered, rebalance) = if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            (consumer.assign(&TopicPartitionList::new()), Rebalance::Assigned(partitions))
+        } else {
+            (consumer.unassign(), Rebalance::Revoked(partitions))
+        };
+        if let Err(error) = answered {
+            self.telemetry.note_error(&error, "the group was not answered");
+        }
+        self.rebalances.lock().unwrap_or_else(PoisonError::into_inner).push_back(rebalance);
+    }
+}
+
+/// The reading end of one consumer. [`run`](Self::run) is its thread.
+pub(super) struct Reader {
+    /// Stands before the consumer, so that it goes first: whoever waits must not wait for a consumer that does not end.
+    pub(super) events: tokio::sync::mpsc::Sender<Event>,
+    pub(super) consumer: BaseConsumer<Group>,
+    pub(super) topic: String,
+    pub(super) shared: Arc<Shared>,
+    pub(super) commands: mpsc::Receiver<Command>,
+    /// Wakes the watch.
+    pub(super) look: mpsc::Sender<Look>,
+    pub(super) state: State,
+}
+
+/// What the reader knows.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    assembly: Assembly,
+    /// Events for which there was no room; at most some for each partition.
+    outbox: VecDeque<Event>,
+    /// The partitions that the group gave to us.
+    ours: BTreeSet<Partition>,
+    /// Whether the consumer must be told anew what to read from where.
+    is_reassignment_due: bool,
+    /// Whether the partitions are paused, because whoever counts is slow.
+    is_held: bool,
+    /// Whether the client has lost an offset. The watch will say which.
+    is_offset_lost: bool,
+    /// Partitions whose end was seen before the position, that position, and how often in a row. A new leader may not know its end at
+    /// first.
+    truncated: BTreeMap<Partition, (Offset, u32)>,
+    applied: BTreeMap<Partition, Offset>,
+    last_commit: Option<Instant>,
+    fatal: Option<String>,
+}
+
+impl Reader {
+    pub(super) fn run(mut self) -> End {
+        loop {
+            self.shared.note_turn(self.state.assembly.progress().map(|(partition, next, _)| (partition, next)));
+            if !self.obey() {
+                self.consumer.unsubscribe();
+                return End::Closed;
+            }
+            self.reassign_if_due();
+            self.read();
+            if !self.hand_over() {
+                self.consumer.unsubscribe();
+                return End::Closed;
+            }
+            self.hold_or_go_on();
+            self.commit_if_due();
+            if let Some(reason) = self.state.fatal.take() {
+                return End::Broken(reason);
+            }
+        }
+    }
+
+    /// Follows what was commanded; `false` when that is to close.
+    fn obey(&mut self) -> bool {
+        loop {
+            match self.commands.try_recv() {
+                Ok(Command::Start { partition, generation, next }) => self.start(partition, generation, next),
+                Ok(Command::Stop { partition, generation, alarm }) => {
+                    if self.state.ours.contains(&partition) && self.shared.is_current(partition, generation) {
+                        self.stop(partition, alarm);
+                    }
+                }
+                Ok(Command::Applied(positions)) => self.state.applied.extend(positions),
+                Ok(Command::Seen(sights)) => self.judge(&sights),
+                Ok(Command::Replaced) => {
+                    let partitions: Vec<_> = self.state.assembly.progress().map(|(partition, ..)| partition).collect();
+                    partitions.into_iter().for_each(|partition| self.stop(partition, REPLACED.to_owned()));
+                }
+                Ok(Command::Close) | Err(mpsc::TryRecvError::Disconnected) => return false,
+                Err(mpsc::TryRecvError::Empty) => return true,
+            }
+        }
+    }
+
+    fn start(&mut self, partition: Partition, generation: Generation, next: Offset) {
+        if !self.state.ours.contains(&partition) || !self.shared.is_current(partition, generation) {
+            return;
+        }
+        self.remember(partition);
+        let last = self.shared.last_record(partition, next);
+        self.state.assembly.start(partition, generation, next, last);
+        self.state.is_reassignment_due = true;
+    }
+
+    /// Keeps the last record of a partition that is not read any more, to know the log by when it is.
+    fn remember(&mut self, partition: Partition) {
+        if let Some((next, last)) = self.state.assembly.leave(partition) {
+            self.shared.remember(partition, next, last);
+        }
+    }
+
+    /// Stops a partition behind what was read of it; the others go on.
+    fn stop(&mut self, partition: Partition, alarm: String) {
+        if !self.state.assembly.is_empty() {
+            let batch = self.state.assembly.hand_over();
+            self.state.outbox.push_back(Event::Batch(batch));
+        }
+        self.state.assembly.leave(partition);
+        self.state.outbox.push_back(Event::Stopped { partition, alarm });
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&self.topic, number(partition));
+        // Whatever still comes from it is not taken; the pause only saves the transfer.
+        if let Err(error) = self.consumer.pause(&list) {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                partition = partition.0,
+                "a stopped partition is not paused"
+            );
+        }
+    }
+
+    /// Compares what the brokers have with where we stand.
+    fn judge(&mut self, sights: &BTreeMap<Partition, Sight>) {
+        let is_offset_lost = mem::take(&mut self.state.is_offset_lost);
+        if is_offset_lost {
+            // Those that are out of range stop below. The others begin again where they stand, and show that they are the same log.
+            self.state.assembly.compare_all();
+            self.state.is_reassignment_due = true;
+        }
+        let positions: Vec<_> = self.state.assembly.progress().collect();
+        for (partition, next, last_progress) in positions {
+            let Some(&Sight { position, extent }) = sights.get(&partition) else { continue };
+            if extent.first > next || self.is_truncated(partition, next, position, extent) {
+                self.stop(partition, out_of_range(next, extent));
+                continue;
+            }
+            if extent.first == next {
+                self.state.assembly.skip_comparison(partition);
+            }
+            let lag = extent.end.since(next).unwrap_or(0);
+            #[expect(clippy::cast_precision_loss, reason = "a metric is a float, and no lag is near its precision")]
+            metrics::gauge!("polling_partition_lag_records", "partition" => partition.0.to_string()).set(lag as f64);
+            if lag > 0 && !self.state.is_held && last_progress.elapsed() > STUCK_AFTER {
+                self.state.fatal = Some(format!("partition {partition} yields nothing and has {lag} records"));
+            }
+        }
+    }
+
+    /// Whether the partition was seen often enough to end before a place that was ours before the look and still is.
+    fn is_truncated(&mut self, partition: Partition, next: Offset, position: Offset, extent: Extent) -> bool {
+        if extent.end >= position || position != next {
+            self.state.truncated.remove(&partition);
+            return false;
+        }
+        let (seen_at, looks) = self.state.truncated.entry(partition).or_insert((next, 0));
+        if *seen_at != next {
+            (*seen_at, *looks) = (next, 0);
+        }
+        *looks += 1;
+        *looks >= TRUNCATION_LOOKS
+    }
+
+    /// Invariant: an assignment names the offset of every partition, so that the client never has to pick one.
+    fn reassign_if_due(&mut self) {
+        if !mem::take(&mut self.state.is_reassignment_due) {
+            return;
+        }
+        let mut list = TopicPartitionList::new();
+        let added: Result<(), KafkaError> = self.state.assembly.positions().try_for_each(|(partition, offset)| {
+            list.add_partition_offset(&self.topic, number(partition), ClientOffset::Offset(offset.get()))
+        });
+        if let Err(error) = added.and_then(|()| self.consumer.assign(&list)) {
+            self.state.fatal = Some(format!("the partitions cannot be assigned: {error}"));
+        }
+        self.state.is_held = false;
+    }
+
+    /// Polls, which also keeps our place in the group, whether or not there is room for a record.
+    fn read(&mut self) {
+        let mut wait = if self.state.assembly.is_empty() && self.state.outbox.is_empty() { IDLE_WAIT } else { HANDOVER_WAIT };
+        for _ in 0..RECORDS_PER_TURN {
+            let verdict = match self.consumer.poll(wait) {
+                Some(Ok(message)) => take(&mut self.state.assembly, &message),
+                Some(Err(error)) => {
+                    self.note(&error);
+                    None
+                }
+                // Nothing came, or something that is no record, such as a decision of the group.
+                None => {
+                    self.follow_group();
+                    return;
+                }
+            };
+            match verdict {
+                Some((_, Verdict::Fine)) | None => {}
+                Some((_, Verdict::OutOfPlace)) => self.state.is_reassignment_due = true,
+                Some((partition, Verdict::Stop(alarm))) => self.stop(partition, alarm),
+            }
+            if self.state.is_reassignment_due || self.state.assembly.is_full() {
+                return;
+            }
+            wait = Duration::ZERO;
+        }
+    }
+
+    fn note(&mut self, error: &KafkaError) {
+        match error {
+            KafkaError::MessageConsumptionFatal(_) => self.state.fatal = Some(error.to_string()),
+            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) => {
+                self.state.is_offset_lost = true;
+                // A watch that is gone has nobody to tell.
+                let _gone = self.look.send(Look);
+            }
+            KafkaError::MessageConsumption(code) if is_trouble(*code) && self.state.outbox.is_empty() => {
+                self.state.outbox.push_back(Event::Trouble(error.to_string()));
+            }
+            // One broker of several is away, or something else that the client works around by itself, and has counted and said.
+            _ => {}
+        }
+    }
+
+    fn follow_group(&mut self) {
+        let rebalances = mem::take(&mut *lock(&self.consumer.context().rebalances));
+        for rebalance in rebalances {
+            match rebalance {
+                Rebalance::Assigned(partitions) => {
+                    tracing::info!(?partitions, "partitions were assigned");
+                    self.state.ours.extend(&partitions);
+                    self.state.outbox.push_back(Event::Assigned(partitions));
+                }
+                Rebalance::Revoked(partitions) => {
+                    tracing::info!(?partitions, "partitions were revoked");
+                    for &partition in &partitions {
+                        self.shared.next_generation(partition);
+                        self.remember(partition);
+                        self.state.ours.remove(&partition);
+                        self.state.applied.remove(&partition);
+                        self.state.truncated.remove(&partition);
+                    }
+                    self.state.outbox.push_back(Event::Revoked(partitions));
+                }
+            }
+        }
+    }
+
+    /// Hands over what there is room for, a batch only to somebody who waits or when it is full: so that a batch grows while the one
+    /// before is applied. `false` when nobody will ever take it.
+    fn hand_over(&mut self) -> bool {
+        while let Some(event) = self.state.outbox.pop_front() {
+            match self.events.try_send(event) {
+                Ok(()) => {}
+                Err(TrySendError::Full(event)) => {
+                    self.state.outbox.push_front(event);
+                    return true;
+                }
+                Err(TrySendError::Closed(_)) => return false,
+            }
+        }
+        let is_wanted = self.shared.is_hungry.load(Ordering::Acquire) || self.state.assembly.is_full();
+        if !self.state.assembly.is_empty() && is_wanted && self.events.capacity() > 0 {
+            let batch = self.state.assembly.hand_over();
+            self.state.outbox.push_back(Event::Batch(batch));
+            return self.hand_over();
+        }
+        !self.events.is_closed()
+    }
+
+    /// Pauses the partitions while a full batch waits, and not the polling.
+    fn hold_or_go_on(&mut self) {
+        let hold = self.state.assembly.is_full();
+        if hold == self.state.is_held {
+            return;
+        }
+        let mut list = TopicPartitionList::new();
+        for (partition, _) in self.state.assembly.positions() {
+            list.add_partition(&self.topic, number(partition));
+        }
+        self.state.is_held = hold;
+        if let Err(error) = if hold { self.consumer.pause(&list) } else { self.consumer.resume(&list) } {
+            // Going on would let the batch grow without a bound, or stand still for ever.
+            self.state.fatal = Some(format!("the partitions are neither held nor let go: {error}"));
+        }
+    }
+
+    fn commit_if_due(&mut self) {
+        let is_due = self.state.last_commit.is_none_or(|last| last.elapsed() >= COMMIT_INTERVAL);
+        if self.state.applied.is_empty() || !is_due {
+            return;
+        }
+        self.state.last_commit = Some(Instant::now());
+        let mut list = TopicPartitionList::new();
+        let applied = mem::take(&mut self.state.applied);
+        let added: Result<(), KafkaError> = applied.iter().try_for_each(|(&partition, next)| {
+            list.add_partition_offset(&self.topic, number(partition), ClientOffset::Offset(next.get()))
+        });
+        // Nothing depends on it: the offsets that count are in the store.
+        if let Err(error) = added.and_then(|()| self.consumer.commit(&list, CommitMode::Async)) {
+            tracing::debug!(error = &error as &dyn std::error::Error, "the broker was not told how far counting is");
+        }
+    }
+}
+
+fn take(assembly: &mut Assembly, message: &BorrowedMessage<'_>) -> Option<(Partition, Verdict)> {
+    let partition = u32::try_from(message.partition()).ok().map(Partition)?;
+    let offset = Offset::new(message.offset())?;
+    Some((partition, assembly.take(partition, offset, message.payload().unwrap_or_default())))
+}
+
+/// The alarm for a place that the log does not have.
+pub(super) fn out_of_range(next: Offset, extent: Extent) -> String {
+    let Extent { first, end } = extent;
+    if first > next {
+        format!("the next record to count is at offset {next} and the log begins at {first}: records are gone")
+    } else {
+        format!("the next record to count is at offset {next} and the log ends at {end}: it was cut, or it is another one")
+    }
+}
+
+/// Whether nothing can be read until somebody, or time, removes the cause.
+const fn is_trouble(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::AllBrokersDown
+            | RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed
+            | RDKafkaErrorCode::SaslAuthenticationFailed
+            | RDKafkaErrorCode::Authentication
+    )
+}
+
+fn number(partition: Partition) -> i32 {
+    i32::try_from(partition.0).unwrap_or(i32::MAX)
+}

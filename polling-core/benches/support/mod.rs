@@ -12,6 +12,7 @@ pub(crate) const BATCH_VOTES: usize = 1000;
 /// Options of each poll.
 pub(crate) const OPTIONS: usize = 4;
 /// Over how many polls the votes are spread, in each table.
+#[allow(dead_code, reason = "of the stores, not of the log")]
 pub(crate) const SPREADS: [usize; 2] = [10, 1000];
 
 /// When everything happens.

@@ -29,7 +29,7 @@ use rustix::time::{ClockId, clock_gettime};
 use support::{batches, polls, quantile, votes_of};
 
 /// Votes that wait for their acknowledgement at the same time, as on a busy server.
-const WAITING: usize = 2 * BATCH_VOTES;
+const WAITING: usize = 2000;
 /// Waves of waiting votes in each round.
 const WAVES: usize = 25;
 const ROUNDS: usize = 15;

@@ -5,15 +5,17 @@
 //! what the client says about itself.
 
 mod cluster;
+mod error;
 mod native;
 mod telemetry;
 mod topic;
 mod view;
 
 pub use cluster::{BadSetting, Cluster};
+pub use error::{KafkaOpenError, TopicError, Weakness};
 pub(crate) use native::{Persisted, persisted};
 pub(crate) use telemetry::Telemetry;
-pub use topic::{KafkaOpenError, TopicError, TopicRules, Weakness, ensure_topic};
+pub use topic::{TopicRules, ensure_topic};
 pub(crate) use view::{Extent, View};
 
 /// The version of librdkafka that this program was built with.

@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 
 /// The major version that this code writes, and the only one that it reads.
 pub const MAJOR_VERSION: u32 = 1;
-/// The full name of the message, for the type header of a record.
+/// The full name of the message in its schema.
 pub const MESSAGE_NAME: &str = "polling.votes.v1.Vote";
 
 /// Why a record is not a vote.

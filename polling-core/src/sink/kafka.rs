@@ -3,6 +3,8 @@
 //! One idempotent producer, which one thread serves. A vote is one record, and its key is the key of its voter: the votes of one
 //! voter stay in order in one partition, and a poll that everybody votes on spreads over all of them.
 //!
+//! A record has no headers: its first field is its version, and a header with its type would cost half as much as the whole record.
+//!
 //! What became of a record is read from its own delivery report, never from the error alone: an error after the request was sent
 //! may still have written it. An error that a producer cannot go on from makes a new producer take its place; what the old one has
 //! sent is waited for.
@@ -15,7 +17,7 @@ use async_trait::async_trait;
 use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, Message, OwnedHeaders};
+use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::statistics::Statistics;
 use tokio::sync::{oneshot, watch};
@@ -109,8 +111,6 @@ pub struct KafkaSink {
 struct Shared {
     topic: String,
     config: ClientConfig,
-    /// Copied into every record, so that a reader with other tools knows what it is.
-    headers: OwnedHeaders,
     /// `None` when the sink is closed.
     producer: RwLock<Option<Arc<BaseProducer<Reports>>>>,
     /// How many producer threads run. The sink is flushed when none does.
@@ -128,11 +128,9 @@ impl KafkaSink {
         let capacity = capacity.to_string();
         let mut fixed = FIXED.to_vec();
         fixed.push(("queue.buffering.max.messages", &capacity));
-        let headers = OwnedHeaders::new().insert(Header { key: "type", value: Some(codec::MESSAGE_NAME) });
         let shared = Arc::new(Shared {
             topic: topic.into(),
             config: cluster.config(&DEFAULTS, &fixed),
-            headers,
             producer: RwLock::new(None),
             threads: watch::Sender::new(0),
         });
@@ -248,10 +246,7 @@ impl VoteSink for KafkaSink {
         {
             let producer = self.shared.producer.read().unwrap_or_else(PoisonError::into_inner);
             let Some(producer) = producer.as_ref() else { return Err(not_recorded("the log is closed")) };
-            let record = BaseRecord::with_opaque_to(&self.shared.topic, Box::new(answer))
-                .key(&vote.voter.0)
-                .payload(&bytes)
-                .headers(self.shared.headers.clone());
+            let record = BaseRecord::with_opaque_to(&self.shared.topic, Box::new(answer)).key(&vote.voter.0).payload(&bytes);
             if let Err((error, _record)) = producer.send(record) {
                 return Err(match error {
                     KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => not_recorded("the queue is full"),

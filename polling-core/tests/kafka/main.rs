@@ -16,6 +16,9 @@ use futures_util::future::LocalBoxFuture;
 use libtest_mimic::{Arguments, Failed, Trial};
 use polling_core::kafka::Cluster;
 
+/// Tests that run at the same time: they wait for groups and time-outs, and hardly use a processor.
+const TEST_THREADS: usize = 8;
+
 /// A test against brokers in its own process.
 pub(crate) struct MockTest {
     pub(crate) name: &'static str,
@@ -44,7 +47,8 @@ macro_rules! real_tests {
 pub(crate) use {mock_tests, real_tests};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = arguments.test_threads.or(Some(TEST_THREADS));
     let mut trials: Vec<Trial> = [sink::TESTS, source::TESTS, bus::TESTS].into_iter().flatten().map(mock_trial).collect();
     let wanted = |test: &RealTest| arguments.filter.as_ref().is_none_or(|filter| test.name.contains(filter.as_str()));
     // Nobody starts brokers to print a list.

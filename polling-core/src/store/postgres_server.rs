@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Row as _};
 use thiserror::Error;
@@ -102,7 +101,7 @@ impl PostgresOpenError {
 }
 
 /// The tables of this program, all of them in one schema: so it can share a database with an application.
-fn migrator() -> Migrator {
+fn migrator() -> sqlx::migrate::Migrator {
     let mut migrator = sqlx::migrate!("../migrations/postgres");
     migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
     migrator
@@ -149,8 +148,12 @@ async fn migrate_through(
         }
         let run = migrator.run_direct(None, &mut *connection, false).await;
         run.map_err(|error| match error {
-            MigrateError::VersionMissing(found) => PostgresOpenError::NewerSchema { url: options.shown(), found, known },
-            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => PostgresOpenError::of(options, error),
+            sqlx::migrate::MigrateError::VersionMissing(found) => {
+                PostgresOpenError::NewerSchema { url: options.shown(), found, known }
+            }
+            sqlx::migrate::MigrateError::Execute(error) | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => {
+                PostgresOpenError::of(options, error)
+            }
             other => PostgresOpenError::wrong_schema(options, other.to_string()),
         })?;
     }

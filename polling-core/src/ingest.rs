@@ -235,6 +235,8 @@ impl Ingest {
     async fn finish(&self, batch: &Batch, mut applied: Applied) {
         metrics::counter!("polling_records_applied_total").increment(batch.len() as u64);
         metrics::histogram!("polling_batch_records").record(f64::from(u32::try_from(batch.len()).unwrap_or(u32::MAX)));
+        let unreadable = batch.positioned().filter(|(_, entry)| matches!(entry, Entry::DeadLetter(_))).count();
+        metrics::counter!("polling_dead_letters_total").increment(unreadable as u64);
         let mut updates: Vec<Update> = std::mem::take(&mut applied.tallies).into_iter().map(Update::Tally).collect();
         updates.extend(progress(batch));
         self.publish(updates).await;

@@ -43,6 +43,8 @@ pub mod schedule;
 pub mod open;
 #[cfg(feature = "postgres")]
 mod open_postgres;
+#[cfg(feature = "operate")]
+pub mod operate;
 pub mod retry;
 pub mod settings;
 pub mod shutdown;

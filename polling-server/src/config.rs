@@ -8,13 +8,13 @@ use std::time::Duration;
 use hyper::Uri;
 use hyper::header::HeaderValue;
 use polling_core::open::{OpenError, Urls};
+use polling_core::operate::logging::LogFormat;
 use polling_core::secret::Secret;
 use polling_core::settings::{Setting, SettingError, Settings, duration};
 use thiserror::Error;
 
 use crate::api::access::{Access, IdentitySource};
 use crate::credentials::CredentialError;
-use crate::logging::LogFormat;
 use crate::serve::Limits;
 
 const fn setting(name: &'static str, default: Option<&'static str>, help: &'static str) -> Setting {

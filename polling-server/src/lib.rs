@@ -11,7 +11,6 @@ pub mod command;
 pub mod config;
 pub mod credentials;
 pub mod exit;
-pub mod logging;
 
 pub mod serve;
 pub mod transport;

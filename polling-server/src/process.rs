@@ -5,19 +5,18 @@ use std::ffi::OsString;
 use std::io::Write as _;
 
 use polling_core::open::Migrated;
+use polling_core::operate::logging::{self, Filter};
+use polling_core::operate::{health, signals};
 use polling_core::settings::Settings;
 use polling_core::shutdown::Shutdown;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
-use crate::admin::check_health;
 use crate::api::openapi_document;
 use crate::command::{Action, VERSION, parse};
 use crate::config::{Config, ConfigError, SETTINGS};
 use crate::exit::{Exit, chain};
 use crate::run::{Listeners, Opened, RunError, routes, run_opened};
-use crate::{logging, serve::Drained};
+use crate::serve::Drained;
 
 /// Does what the arguments ask for.
 #[must_use]
@@ -27,7 +26,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: impl Into
         Ok(invocation) => invocation,
         Err(declined) => return declined.explain(),
     };
-    let configured = |act: fn(&Config, EnvFilter) -> Exit| {
+    let configured = |act: fn(&Config, Filter) -> Exit| {
         let filter = logging::filter(environment.get("RUST_LOG").map(String::as_str));
         with_configuration(&invocation.settings, filter.map_err(|error| format!("RUST_LOG cannot be used: {error}")), act)
     };
@@ -40,12 +39,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: impl Into
         Action::CheckConfiguration => configured(|_, _| print("the configuration is sound\n")),
         Action::Migrate => migrate(&invocation.settings),
         Action::PrintDocument => configured(|_, _| print(&openapi_document())),
-        Action::CheckHealth => configured(|config, _| health(config)),
+        Action::CheckHealth => configured(|config, _| check_health(config)),
     }
 }
 
 /// Acts, unless there are mistakes in the configuration; then it prints all of them.
-fn with_configuration(settings: &Settings, filter: Result<EnvFilter, String>, act: fn(&Config, EnvFilter) -> Exit) -> Exit {
+fn with_configuration(settings: &Settings, filter: Result<Filter, String>, act: fn(&Config, Filter) -> Exit) -> Exit {
     match (Config::check(settings), filter) {
         (Ok(config), Ok(filter)) => act(&config, filter),
         (config, filter) => {
@@ -98,12 +97,12 @@ fn migrate(settings: &Settings) -> Exit {
     }
 }
 
-fn health(config: &Config) -> Exit {
+fn check_health(config: &Config) -> Exit {
     let Some(address) = config.admin_listen else {
         eprintln!("error: the admin listener is turned off, so there is nobody to ask");
         return Exit::Configuration;
     };
-    match check_health(address) {
+    match health::check(address) {
         Ok(()) => print("ready\n"),
         Err(reason) => {
             eprintln!("not ready: {reason}");
@@ -139,36 +138,14 @@ fn serve(config: &Config) -> Exit {
 
 async fn until_signalled(config: &Config) -> Result<Drained, RunError> {
     let shutdown = Shutdown::new();
-    let signals = listen_for_signals(shutdown.clone());
-    if let Err(error) = signals {
+    if let Err(error) = signals::listen(shutdown.clone()) {
         // A process that cannot be told to stop can still be killed, and loses nothing by it.
         tracing::error!(error = &error as &dyn std::error::Error, "signals cannot be listened for");
     }
     // Opened before it is bound: whoever can connect is served at once.
-    let opened = Opened::open(config).await?;
+    let Some(opened) = Opened::open(config, &shutdown).await? else { return Ok(Drained::Clean) };
     let listeners = Listeners::bind(config).await?;
     run_opened(config, opened, listeners, routes, shutdown).await
-}
-
-/// The first SIGTERM or SIGINT requests the shutdown, the second ends the process where it stands.
-fn listen_for_signals(shutdown: Shutdown) -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::spawn(async move {
-        loop {
-            let (name, number) = tokio::select! {
-                _ = terminate.recv() => ("SIGTERM", 15),
-                _ = interrupt.recv() => ("SIGINT", 2),
-            };
-            if shutdown.is_requested() {
-                tracing::warn!("stopping at once on a second {name}");
-                std::process::exit(128 + number);
-            }
-            tracing::info!("stopping on {name}; a second one stops at once");
-            shutdown.request();
-        }
-    });
-    Ok(())
 }
 
 /// Connections need file descriptors, and the usual soft limit of 1,024 is far below what the bounds allow.

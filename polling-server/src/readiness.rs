@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use polling_core::ingest::Health;
+use polling_core::operate::health::Check;
 use tokio::sync::watch;
 
 use crate::store_watch::StoreTrouble;
@@ -18,15 +19,6 @@ pub struct Readiness {
     phase: Arc<AtomicU8>,
     counting: Option<watch::Receiver<Health>>,
     store: StoreTrouble,
-}
-
-/// One thing that has to be so for the server to be ready.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Check {
-    /// What is looked at.
-    pub name: &'static str,
-    /// Why it is not well; `None` when it is.
-    pub trouble: Option<String>,
 }
 
 impl Readiness {
@@ -60,9 +52,7 @@ impl Readiness {
         let counting_trouble = counting.as_ref().and_then(|health| health.trouble.clone());
         checks.push(Check { name: "store", trouble: counting_trouble.or_else(|| self.store.current()) });
         if let Some(health) = counting {
-            let stopped = health.stopped.iter().map(|(partition, alarm)| format!("partition {partition}: {alarm}"));
-            let stopped = stopped.collect::<Vec<_>>().join("; ");
-            checks.push(Check { name: "partitions", trouble: (!stopped.is_empty()).then_some(stopped) });
+            checks.push(Check::of_partitions(&health));
         }
         checks
     }

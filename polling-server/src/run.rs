@@ -10,14 +10,12 @@ use polling_core::bus::UpdateBus;
 use polling_core::clock::{Clock, SystemClock};
 use polling_core::ingest::Ingest;
 use polling_core::open::{Backends, OpenError};
+use polling_core::operate::patience::open_patiently;
+use polling_core::operate::telemetry::keep_up;
 use polling_core::schedule::Scheduler;
 use polling_core::secret::Secret;
 use polling_core::shutdown::Shutdown;
 use polling_core::store::PollStore;
-#[cfg(feature = "postgres")]
-use polling_core::store::postgres::PostgresOpenError;
-#[cfg(feature = "sqlite")]
-use polling_core::store::sqlite::SqliteOpenError;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -95,23 +93,13 @@ pub enum RunError {
 impl RunError {
     /// How to end the process.
     #[must_use]
-    pub const fn exit(&self) -> Exit {
+    pub fn exit(&self) -> Exit {
         match self {
             Self::DataDir { .. } => Exit::Io,
             Self::Credential(error) if error.is_configuration() => Exit::Configuration,
             Self::Credential(_) => Exit::Io,
-            Self::Open(error) if error.is_configuration() => Exit::Configuration,
-            #[cfg(feature = "sqlite")]
-            Self::Open(OpenError::Sqlite(SqliteOpenError::Io { .. })) => Exit::Io,
-            #[cfg(feature = "sqlite")]
-            Self::Open(OpenError::Sqlite(error)) if !matches!(error, SqliteOpenError::InUse { .. }) => Exit::Damaged,
-            #[cfg(feature = "postgres")]
-            Self::Open(OpenError::Postgres { source, .. }) => match source {
-                PostgresOpenError::Refused { .. } | PostgresOpenError::LossyServer { .. } => Exit::Configuration,
-                PostgresOpenError::NewerSchema { .. } | PostgresOpenError::WrongSchema { .. } => Exit::Damaged,
-                _ => Exit::Unavailable,
-            },
-            Self::Open(_) | Self::Bind { .. } => Exit::Unavailable,
+            Self::Open(error) => error.exit(),
+            Self::Bind { .. } => Exit::Unavailable,
             Self::Telemetry(_) | Self::Ended(_) => Exit::Internal,
         }
     }
@@ -159,12 +147,13 @@ impl Opened {
         Self { backends, secret }
     }
 
-    /// Makes the data folder and the secret, if need be, and opens the backends.
+    /// Makes the data folder and the secret, if need be, and opens the backends; waits for those that cannot be reached yet. `None`
+    /// when `shutdown` was requested meanwhile.
     ///
     /// # Errors
     ///
     /// When one of them cannot be used. What was made by then stays.
-    pub async fn open(config: &Config) -> Result<Self, RunError> {
+    pub async fn open(config: &Config, shutdown: &Shutdown) -> Result<Option<Self>, RunError> {
         let data_dir = &config.urls.data_dir;
         make_folder(data_dir).map_err(|cause| RunError::DataDir { path: data_dir.clone(), cause })?;
         let store = data_file(config);
@@ -175,14 +164,14 @@ impl Opened {
         if let Some(store) = &store {
             check_secret(data_dir, store, &secret)?;
         }
-        let backends = polling_core::open::open(&config.urls).await?;
+        let Some(backends) = open_patiently(&config.urls, shutdown).await? else { return Ok(None) };
         if store.is_some()
             && let Err(error) = keep_check(data_dir, &secret)
         {
             backends.shut_down().await;
             return Err(error.into());
         }
-        Ok(Self { backends, secret })
+        Ok(Some(Self { backends, secret }))
     }
 }
 
@@ -225,7 +214,7 @@ pub struct Wiring<'a> {
 ///
 /// Dropping the future leaves tasks behind; request the shutdown instead.
 pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Result<Drained, RunError> {
-    let opened = Opened::open(&config).await?;
+    let Some(opened) = Opened::open(&config, &shutdown).await? else { return Ok(Drained::Clean) };
     run_opened(&config, opened, listeners, routes, shutdown).await
 }
 
@@ -235,9 +224,8 @@ pub fn routes(wiring: Wiring<'_>) -> impl Endpoint + use<> {
     let Wiring { service, hub, config, shutdown, sockets } = wiring;
     let limits = SocketLimits { total: config.live.sockets_max, per_address: config.live.sockets_per_address_max };
     let origins = config.origins.iter().filter_map(|origin| origin.to_str().ok()).map(str::to_owned).collect();
-    let live = Arc::new(Live::new(hub, Doorkeeper::new(limits, origins), shutdown, sockets));
-    let with_service = Arc::clone(&service);
-    crate::routes::routes(&service, move |route| with_sockets(route, &with_service, live))
+    let live = Arc::new(Live::new(Arc::clone(&service), hub, Doorkeeper::new(limits, origins), shutdown, sockets));
+    crate::routes::routes(&service, move |route| with_sockets(route, live))
 }
 
 /// Like [`run`], with what was opened before and with other routes.
@@ -256,7 +244,7 @@ pub async fn run_opened<E: Endpoint + 'static>(
     let backends = opened.backends.clone();
     let memory_log = backends.memory_log.clone();
     let (service, hub, mut tasks, readiness) = start_parts(config, opened);
-    let upkeep = tokio::spawn(telemetry::keep_up(metrics.clone()));
+    let upkeep = tokio::spawn(keep_up(metrics.clone()));
 
     let admin_stop = Shutdown::new();
     let admin = listeners.admin.map(|listener| {

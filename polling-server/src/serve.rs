@@ -13,9 +13,9 @@ use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use http_body_util::combinators::BoxBody;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::HeaderValue;
+use hyper::header::{HOST, HeaderValue};
 use hyper::server::conn::http1;
-use hyper::{StatusCode, Uri};
+use hyper::{StatusCode, Uri, Version};
 use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
 use poem::http::uri::Scheme;
@@ -298,6 +298,9 @@ impl<E: Endpoint> Shared<E> {
         if target_bytes(request.uri()) > TARGET_BYTES_MAX {
             return last_problem(StatusCode::URI_TOO_LONG, explanation(StatusCode::URI_TOO_LONG));
         }
+        if !names_one_host(&request) {
+            return last_problem(StatusCode::BAD_REQUEST, "a request must have exactly one Host");
+        }
         let (parts, incoming) = request.into_parts();
         let body = if incoming.is_end_stream() {
             Body::empty()
@@ -317,6 +320,13 @@ impl<E: Endpoint> Shared<E> {
             Err(_) => last_problem(StatusCode::INTERNAL_SERVER_ERROR, explanation(StatusCode::INTERNAL_SERVER_ERROR)),
         }
     }
+}
+
+/// What RFC 9112 asks of every request in section 3.2, so that all on its way take it to be for the same host.
+fn names_one_host(request: &hyper::Request<Incoming>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let is_named = hosts.next().is_some() || request.version() < Version::HTTP_11;
+    is_named && hosts.next().is_none()
 }
 
 fn target_bytes(uri: &Uri) -> usize {

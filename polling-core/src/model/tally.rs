@@ -68,8 +68,8 @@ pub struct Tally {
 /// Counts a whole history: the definition, written for reading and not for speed.
 ///
 /// `polls` are the polls as they are in the end, with their close times; `votes` are in the order of the log. The answer has
-/// the totals of every poll and, for each vote, what is known of it in the end. A store must come to the same, however the votes were
-/// cut into batches and whatever failed on the way.
+/// the totals of every poll and, for each vote, what is known of it in the end. A store must come to the same, however the votes
+/// were cut into batches and whatever failed on the way.
 #[must_use]
 pub fn count(polls: &BTreeMap<PollId, Poll>, votes: &[Vote]) -> (BTreeMap<PollId, Totals>, Vec<Resolution>) {
     let mut totals: BTreeMap<PollId, Totals> = polls.iter().map(|(&id, poll)| (id, Totals::zero(poll.options.len()))).collect();

@@ -33,6 +33,8 @@ mod sqlite_file;
 #[cfg(feature = "sqlite")]
 mod sqlite_rows;
 #[cfg(feature = "sqlite")]
+mod sqlite_session;
+#[cfg(feature = "sqlite")]
 mod sqlite_statements;
 #[cfg(feature = "sqlite")]
 mod sqlite_traits;
@@ -258,7 +260,8 @@ pub trait TallyStore: Send + Sync {
     /// most votes first, then the poll created earlier, then the smaller option. At most `limit`.
     async fn leaders(&self, limit: usize, now: Timestamp) -> Result<Vec<Leader>, StoreError>;
 
-    /// What became of the vote that the receipt names, and what was asked under its id; `None` while it is not known. Archived polls answer too.
+    /// What became of the vote that the receipt names, and what was asked under its id; `None` while it is not known. Archived
+    /// polls answer too.
     async fn outcome(&self, receipt: &Receipt) -> Result<Option<Resolution>, StoreError>;
 
     /// The vote that stands for this voter; `None` when there is none.

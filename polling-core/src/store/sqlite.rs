@@ -21,6 +21,7 @@ use super::rows::{self, KeptPoll};
 pub use super::sqlite_file::SqliteOpenError;
 use super::sqlite_file::{self as file, Found};
 use super::sqlite_rows::{self, PollRow};
+use super::sqlite_session::Session;
 use super::sqlite_statements as statements;
 use super::{Overloaded, StoreError};
 use crate::model::{PollId, StandingVote};
@@ -114,8 +115,9 @@ struct Inner {
 #[derive(Debug)]
 struct Writer {
     options: SqliteConnectOptions,
-    /// Absent while a transaction runs and after one failed: so neither an error nor a panic leaves one behind half open.
-    connection: Option<Connection>,
+    /// Absent while a transaction runs and after one failed: so neither an error nor a panic leaves one behind half open, nor
+    /// polls in memory that are not those of the file.
+    session: Option<Session>,
     closed: bool,
     #[cfg(feature = "test-util")]
     fault: Option<SqliteFault>,
@@ -157,6 +159,8 @@ impl SqliteStore {
             .pragma("temp_store", STATEMENT_JOURNAL)
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
             .pragma("journal_size_limit", LOG_BYTES_MAX)
+            // Each vote would look its poll up once more, although it has it from the same transaction.
+            .foreign_keys(false)
             .row_buffer_size(ROWS_IN_FLIGHT);
         let (connection, epoch) = prepare(&path, &writing, version < known).await?;
         let reading = base.pragma("query_only", "ON");
@@ -171,7 +175,7 @@ impl SqliteStore {
         };
         let writer = Writer {
             options: writing.create_if_missing(false),
-            connection: Some(connection),
+            session: Some(Session::new(connection)),
             closed: false,
             #[cfg(feature = "test-util")]
             fault: None,
@@ -195,8 +199,8 @@ impl SqliteStore {
         writer.closed = true;
         self.inner.readers.close().await;
         self.inner.scanners.close().await;
-        if let Some(connection) = writer.connection.take() {
-            discard(connection).await;
+        if let Some(session) = writer.session.take() {
+            discard(session.connection).await;
         }
         self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
@@ -206,8 +210,8 @@ impl SqliteStore {
     pub async fn inject(&self, fault: Option<SqliteFault>) {
         let mut writer = self.inner.writer.lock().await;
         writer.fault = fault;
-        if let Some(connection) = writer.connection.take() {
-            discard(connection).await;
+        if let Some(session) = writer.session.take() {
+            discard(session.connection).await;
         }
     }
 
@@ -215,7 +219,7 @@ impl SqliteStore {
     pub(super) async fn write<T, F>(&self, change: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: for<'a> FnOnce(&'a mut Connection) -> BoxFuture<'a, Result<T, StoreError>> + Send + 'static,
+        F: for<'a> FnOnce(&'a mut Session) -> BoxFuture<'a, Result<T, StoreError>> + Send + 'static,
     {
         let inner = Arc::clone(&self.inner);
         let task = tokio::spawn(async move { inner.writer.lock().await.transact(change).await });
@@ -228,7 +232,7 @@ impl SqliteStore {
     pub(super) async fn write_definition<T, F>(&self, change: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: for<'a> FnOnce(&'a mut Connection) -> BoxFuture<'a, Result<T, StoreError>> + Send + 'static,
+        F: for<'a> FnOnce(&'a mut Session) -> BoxFuture<'a, Result<T, StoreError>> + Send + 'static,
     {
         let inner = Arc::clone(&self.inner);
         let overloaded = |_| StoreError::Unavailable(Overloaded.into());
@@ -320,20 +324,20 @@ async fn prepare_through(connection: &mut Connection, path: &Path, migrating: bo
 impl Writer {
     async fn transact<T, F>(&mut self, change: F) -> Result<T, StoreError>
     where
-        F: for<'a> FnOnce(&'a mut Connection) -> BoxFuture<'a, Result<T, StoreError>>,
+        F: for<'a> FnOnce(&'a mut Session) -> BoxFuture<'a, Result<T, StoreError>>,
     {
         if self.closed {
             return Err(StoreError::Unavailable("the store is closed".into()));
         }
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.connect().await.map_err(before_commit)?,
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => Session::new(self.connect().await.map_err(before_commit)?),
         };
-        let answer = in_transaction(&mut connection, change).await;
+        let answer = in_transaction(&mut session, change).await;
         match &answer {
-            Ok(_) | Err(StoreError::Fenced { .. }) => self.connection = Some(connection),
+            Ok(_) | Err(StoreError::Fenced { .. }) => self.session = Some(session),
             // Whatever state it is in, closing it rolls back what was not committed.
-            Err(_) => discard(connection).await,
+            Err(_) => discard(session.connection).await,
         }
         answer
     }
@@ -353,20 +357,20 @@ impl Writer {
     }
 }
 
-async fn in_transaction<T, F>(connection: &mut Connection, change: F) -> Result<T, StoreError>
+async fn in_transaction<T, F>(session: &mut Session, change: F) -> Result<T, StoreError>
 where
-    F: for<'a> FnOnce(&'a mut Connection) -> BoxFuture<'a, Result<T, StoreError>>,
+    F: for<'a> FnOnce(&'a mut Session) -> BoxFuture<'a, Result<T, StoreError>>,
 {
-    query(statements::BEGIN).execute(&mut *connection).await.map_err(before_commit)?;
-    match change(connection).await {
+    query(statements::BEGIN).execute(&mut session.connection).await.map_err(before_commit)?;
+    match change(session).await {
         Ok(changed) => {
-            query(statements::COMMIT).execute(&mut *connection).await.map_err(at_commit)?;
+            query(statements::COMMIT).execute(&mut session.connection).await.map_err(at_commit)?;
             Ok(changed)
         }
         Err(error) => {
-            let rolled_back = query(statements::ROLLBACK).execute(&mut *connection).await;
+            let rolled_back = query(statements::ROLLBACK).execute(&mut session.connection).await;
             match (error, rolled_back) {
-                // The one error after which the connection is used again.
+                // The one error after which the session is used again: it is found before anything changes.
                 (StoreError::Fenced { .. }, Err(error)) => Err(before_commit(error)),
                 (error, _) => Err(error),
             }
@@ -571,18 +575,26 @@ mod tests {
         }
     }
 
+    /// Every statement, those apart that are run as one.
+    fn each_alone() -> impl Iterator<Item = &'static str> {
+        statements::ALL.iter().flat_map(|statement| statement.split("; "))
+    }
+
     #[tokio::test]
     async fn every_statement_can_be_prepared() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("polls.db");
         SqliteStore::open(&path, SqliteOptions::default()).await.expect("it is opened").shut_down().await;
         let mut connection = SqliteConnectOptions::new().filename(&path).connect().await.expect("it is opened");
-        for &statement in statements::ALL {
+        for statement in each_alone() {
             let prepared = (&mut connection).prepare(sqlx::SqlStr::from_static(statement)).await;
             prepared.unwrap_or_else(|error| panic!("{statement}: {error}"));
         }
-        let written = include_str!("sqlite_statements.rs").matches("\npub(super) const ").count();
-        assert_eq!(statements::ALL.len() + 1, written, "the list names all but itself");
+        let (written, listed) = include_str!("sqlite_statements.rs").split_once("ALL: &[&str]").expect("the list is there");
+        for line in written.lines().filter(|line| line.contains("&str")) {
+            let Some((name, _)) = line.strip_prefix("pub(super) const ").and_then(|line| line.split_once(':')) else { continue };
+            assert!(listed.contains(&format!("    {name}")), "{name} is not in the list of all");
+        }
     }
 
     #[tokio::test]
@@ -593,7 +605,7 @@ mod tests {
         let mut connection = SqliteConnectOptions::new().filename(&path).connect().await.expect("it is opened");
         // The statements that read through a table on purpose: lists, ranks and the leaderboard.
         let walking = [statements::LIST_NEWEST_FIRST, statements::LIST_OLDEST_FIRST, statements::RANK, statements::LEADERS];
-        for &statement in statements::ALL.iter().filter(|statement| !walking.contains(*statement)) {
+        for statement in each_alone().filter(|statement| !walking.contains(statement)) {
             let plan = query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}")));
             for row in plan.fetch_all(&mut connection).await.expect("it is explained") {
                 let step: String = row.get("detail");

@@ -9,8 +9,8 @@ use super::rows::{KeptPast, KeptPoll, optional_time, vote_at, votes_of};
 use super::settle::{Ballots, Settlement, TallyDelta};
 use crate::checkpoint::Batch;
 use crate::clock::Timestamp;
-use crate::model::{Ballot, Choices, OwnerKey, Poll, PollId, PollParts, ResultsVisibility};
-use crate::model::{Tally, Totals, Version, VoteId, VoterKey};
+use crate::model::{Ballot, Choices, OutcomeCounts, OwnerKey, Poll, PollId, PollParts, ResultsVisibility};
+use crate::model::{StandingVote, Tally, Totals, Version, VoteId, VoterKey};
 
 /// The columns of a poll as the store hands them out.
 #[derive(Debug)]
@@ -146,12 +146,12 @@ impl PackedRows {
     }
 }
 
-/// The polls that a batch names, packed for finding them.
-pub(super) fn polls_to_find(batch: &Batch) -> PackedRows {
+/// The polls that a batch names, each once.
+pub(super) fn polls_of(batch: &Batch) -> Vec<PollId> {
     let mut ids: Vec<PollId> = votes_of(batch).map(|vote| vote.poll).collect();
     ids.sort_unstable();
     ids.dedup();
-    packed_ids(&ids)
+    ids
 }
 
 /// These identifiers, packed for finding the polls.
@@ -195,19 +195,52 @@ pub(super) fn past_to_find(batch: &Batch, polls: &HashMap<PollId, KeptPoll>, wit
     packed
 }
 
-/// What a batch writes, packed, and the tallies that come of it.
+/// What a batch writes, packed, and the polls that it touches.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    /// Number, voter, vote id, acceptance time, partition, offset, choices.
-    pub(super) votes: PackedRows,
+    /// Votes of voters who had none.
+    pub(super) new_votes: Vec<VoteRow>,
+    /// Votes that take the place of others.
+    pub(super) replacing_votes: Vec<VoteRow>,
     /// Number, voter, vote id, outcome, choices.
     pub(super) past: PackedRows,
     /// Number, option, votes.
     pub(super) options: PackedRows,
     /// Number, version, voters, latest acceptance time.
     pub(super) polls: PackedRows,
-    /// The new tallies of the polls whose tally changed.
-    pub(super) tallies: Vec<Tally>,
+    /// Partition, and what is added to each of the counts beside its checkpoint.
+    pub(super) counts: PackedRows,
+    /// The polls of `polls`.
+    pub(super) touched: Vec<TouchedPoll>,
+    /// The polls of `past` by number.
+    pub(super) with_past: Vec<i64>,
+}
+
+/// A vote or retraction as the store keeps it.
+#[derive(Debug)]
+pub(super) struct VoteRow {
+    /// What stands for the poll.
+    pub(super) poll: i64,
+    pub(super) voter: VoterKey,
+    pub(super) accepted_at: Timestamp,
+    pub(super) standing: StandingVote,
+}
+
+/// A poll as it stands after a batch.
+#[derive(Debug)]
+pub(super) struct TouchedPoll {
+    pub(super) tally: Tally,
+    /// Whether the batch changed the tally.
+    pub(super) is_changed: bool,
+    pub(super) last_accepted_at: Timestamp,
+}
+
+/// What the store keeps already of the ballots of a batch.
+#[derive(Debug, Default)]
+pub(super) struct KeptVotes {
+    /// Voters for whom a vote or retraction stands.
+    pub(super) standing: HashSet<(PollId, VoterKey)>,
+    pub(super) past: KeptPast,
 }
 
 /// What a settled batch writes: exactly the rows that it changed. `Err` says what is wrong with what the store held.
@@ -215,7 +248,7 @@ pub(super) fn changes(
     batch: &Batch,
     polls: &HashMap<PollId, KeptPoll>,
     ballots: &Ballots,
-    kept_past: &KeptPast,
+    kept: &KeptVotes,
     settlement: &Settlement,
 ) -> Result<Changes, String> {
     let mut changes = Changes::default();
@@ -225,15 +258,23 @@ pub(super) fn changes(
     touched.sort_unstable_by_key(|&(number, _, voter, _)| (number, voter));
     for (number, poll, voter, ballot) in touched {
         if let Some((standing, vote)) = ballot.current.and_then(|standing| Some((standing, vote_at(batch, standing)?))) {
-            let row = changes.votes.row().number(number).bytes(&voter.0).bytes(standing.id.0.as_bytes());
-            row.number(vote.accepted_at.as_micros());
-            row.number(standing.position.partition.0.into()).number(standing.position.offset.get());
-            row.bytes(&standing.choices.map(Choices::to_bytes).unwrap_or_default());
+            let is_new = !kept.standing.contains(&(poll, voter));
+            let votes = if is_new { &mut changes.new_votes } else { &mut changes.replacing_votes };
+            votes.push(VoteRow { poll: number, voter, accepted_at: vote.accepted_at, standing });
         }
-        for (id, past) in ballot.past.iter().filter(|(id, _)| !kept_past.contains(&(poll, voter, **id))) {
+        for (id, past) in ballot.past.iter().filter(|(id, _)| !kept.past.contains(&(poll, voter, **id))) {
             let row = changes.past.row().number(number).bytes(&voter.0).bytes(id.0.as_bytes());
             row.number(past.outcome.code().into());
             row.bytes(&past.kind.choices().map(Choices::to_bytes).unwrap_or_default());
+            changes.with_past.push(number);
+        }
+    }
+    for (partition, counts) in &settlement.counts {
+        let OutcomeCounts { counted, superseded, duplicate, late, invalid, repeated } = *counts;
+        let row = changes.counts.row().number(partition.0.into());
+        // At most the records of a batch, which a machine can hold, so the sign bit is never set.
+        for count in [counted, superseded, duplicate, late, invalid, repeated] {
+            row.number(count.cast_signed());
         }
     }
     // A vote can only be in time where there is a poll, and only one in time changes a tally.
@@ -259,8 +300,6 @@ fn change_poll(changes: &mut Changes, kept: &KeptPoll, delta: Option<&TallyDelta
     }
     let row = changes.polls.row().number(kept.number);
     row.number(tally.version.number.cast_signed()).number(tally.totals.voters.cast_signed()).number(last_accepted_at.as_micros());
-    if delta.is_some() {
-        changes.tallies.push(tally);
-    }
+    changes.touched.push(TouchedPoll { tally, is_changed: delta.is_some(), last_accepted_at });
     Ok(())
 }

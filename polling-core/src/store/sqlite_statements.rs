@@ -26,6 +26,50 @@ macro_rules! polls_that_match {
     };
 }
 
+/// The statements that write votes. Rows that get no parameters are rows of NULL, and are left out.
+macro_rules! vote_statements {
+    ($verb:literal) => {
+        [
+            vote_statements!($verb, repeated!(16)),
+            vote_statements!($verb, repeated!(128)),
+            vote_statements!($verb, repeated!(1024)),
+        ]
+    };
+    ($verb:literal, $rows:expr) => {
+        concat!(
+            $verb,
+            " INTO votes (poll, voter, vote_id, accepted_at, log_partition, log_offset, choices) SELECT * FROM (VALUES ",
+            $rows,
+            ") WHERE column1 IS NOT NULL"
+        )
+    };
+}
+
+/// The parameters of so many rows.
+macro_rules! repeated {
+    (2) => {
+        "(?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?)"
+    };
+    (4) => {
+        concat!(repeated!(2), ", ", repeated!(2))
+    };
+    (16) => {
+        concat!(repeated!(4), ", ", repeated!(4), ", ", repeated!(4), ", ", repeated!(4))
+    };
+    (32) => {
+        concat!(repeated!(16), ", ", repeated!(16))
+    };
+    (128) => {
+        concat!(repeated!(32), ", ", repeated!(32), ", ", repeated!(32), ", ", repeated!(32))
+    };
+    (256) => {
+        concat!(repeated!(128), ", ", repeated!(128))
+    };
+    (1024) => {
+        concat!(repeated!(256), ", ", repeated!(256), ", ", repeated!(256), ", ", repeated!(256))
+    };
+}
+
 // Transactions. IMMEDIATE takes the right to write at once, so that no statement after it can find it taken.
 pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
 pub(super) const COMMIT: &str = "COMMIT";
@@ -77,8 +121,6 @@ pub(super) const MOVE_CHECKPOINT: &str = "INSERT INTO checkpoints (log_partition
      SELECT ?1, ?3 WHERE ?2 = 0 OR EXISTS (SELECT 1 FROM checkpoints WHERE log_partition = ?1) \
      ON CONFLICT (log_partition) DO UPDATE SET next_offset = excluded.next_offset WHERE next_offset = ?2";
 pub(super) const FIND_CHECKPOINT: &str = "SELECT next_offset FROM checkpoints WHERE log_partition = ?1";
-pub(super) const ADD_COUNTS: &str = "UPDATE checkpoints SET counted = counted + ?2, superseded = superseded + ?3, \
-     duplicate = duplicate + ?4, late = late + ?5, invalid = invalid + ?6, repeated = repeated + ?7 WHERE log_partition = ?1";
 /// CROSS JOIN here and below is `SQLite`'s way to say: walk through the packed rows, and look each one up.
 pub(super) const FIND_POLLS: &str = select_polls!(
     ", EXISTS (SELECT 1 FROM past_votes WHERE poll = polls.number) AS has_past",
@@ -88,25 +130,35 @@ pub(super) const FIND_POLLS: &str = select_polls!(
 pub(super) const FIND_BALLOTS: &str = "SELECT votes.poll, votes.voter, votes.vote_id, votes.choices, votes.log_partition, votes.log_offset \
      FROM json_each(?1) AS item CROSS JOIN votes ON votes.poll = CAST(substr(item.value, 1, 19) AS INTEGER) \
      AND votes.voter = unhex(substr(item.value, 20, 32))";
-pub(super) const FIND_PAST: &str = "SELECT past_votes.poll, past_votes.voter, past_votes.vote_id, past_votes.outcome, past_votes.choices \
-     FROM json_each(?1) AS item CROSS JOIN past_votes ON past_votes.poll = CAST(substr(item.value, 1, 19) AS INTEGER) \
+pub(super) const FIND_PAST: &str = "SELECT past_votes.poll, past_votes.voter, past_votes.vote_id, \
+     past_votes.outcome, past_votes.choices FROM json_each(?1) AS item CROSS JOIN past_votes ON past_votes.poll = CAST(substr(item.value, 1, 19) AS INTEGER) \
      AND past_votes.voter = unhex(substr(item.value, 20, 32)) AND past_votes.vote_id = unhex(substr(item.value, 52, 32))";
-pub(super) const WRITE_VOTES: &str = "INSERT INTO votes (poll, voter, vote_id, accepted_at, log_partition, log_offset, choices) \
-     SELECT CAST(substr(value, 1, 19) AS INTEGER), unhex(substr(value, 20, 32)), unhex(substr(value, 52, 32)), \
-     CAST(substr(value, 84, 19) AS INTEGER), CAST(substr(value, 103, 19) AS INTEGER), \
-     CAST(substr(value, 122, 19) AS INTEGER), nullif(unhex(substr(value, 141)), x'') FROM json_each(?1) WHERE true \
-     ON CONFLICT (poll, voter) DO UPDATE SET vote_id = excluded.vote_id, accepted_at = excluded.accepted_at, \
-     log_partition = excluded.log_partition, log_offset = excluded.log_offset, choices = excluded.choices";
+/// How many rows of votes the statements of [`INSERT_VOTES`] and [`REPLACE_VOTES`] take.
+pub(super) const VOTE_ROWS: [usize; 3] = [16, 128, 1024];
+/// Votes of voters who had none, one statement for each of [`VOTE_ROWS`].
+///
+/// The rows are parameters and not packed, because a statement that calls functions while it writes copies each page first
+/// that it changes, in case that a function fails midway. FAIL rather than ABORT for the same reason: where a row is not new,
+/// the whole transaction is given up.
+pub(super) const INSERT_VOTES: [&str; VOTE_ROWS.len()] = vote_statements!("INSERT OR FAIL");
+/// Votes that take the place of others.
+pub(super) const REPLACE_VOTES: [&str; VOTE_ROWS.len()] = vote_statements!("REPLACE");
+/// What nearly every batch writes beside its votes, in one statement of three, so that one passage to the thread of the database
+/// does for all: tallies, polls, and what is added beside the checkpoints. Every row is known to be there. The parameters have
+/// no numbers, so that each statement takes the next.
+pub(super) const WRITE_TOTALS: &str = "UPDATE tallies SET votes = CAST(substr(item.value, 39, 19) AS INTEGER) FROM json_each(?) AS item \
+     WHERE poll = CAST(substr(item.value, 1, 19) AS INTEGER) AND option = CAST(substr(item.value, 20, 19) AS INTEGER); \
+     UPDATE polls SET version = CAST(substr(item.value, 20, 19) AS INTEGER), \
+     voters = CAST(substr(item.value, 39, 19) AS INTEGER), last_accepted_at = CAST(substr(item.value, 58, 19) AS INTEGER) \
+     FROM json_each(?) AS item WHERE polls.number = CAST(substr(item.value, 1, 19) AS INTEGER); \
+     UPDATE checkpoints SET counted = counted + CAST(substr(item.value, 20, 19) AS INTEGER), \
+     superseded = superseded + CAST(substr(item.value, 39, 19) AS INTEGER), \
+     duplicate = duplicate + CAST(substr(item.value, 58, 19) AS INTEGER), late = late + CAST(substr(item.value, 77, 19) AS INTEGER), \
+     invalid = invalid + CAST(substr(item.value, 96, 19) AS INTEGER), repeated = repeated + CAST(substr(item.value, 115, 19) AS INTEGER) \
+     FROM json_each(?) AS item WHERE log_partition = CAST(substr(item.value, 1, 19) AS INTEGER)";
 pub(super) const WRITE_PAST: &str = "INSERT INTO past_votes (poll, voter, vote_id, outcome, choices) \
      SELECT CAST(substr(value, 1, 19) AS INTEGER), unhex(substr(value, 20, 32)), unhex(substr(value, 52, 32)), \
      CAST(substr(value, 84, 19) AS INTEGER), nullif(unhex(substr(value, 103)), x'') FROM json_each(?1)";
-pub(super) const WRITE_TALLIES: &str = "INSERT INTO tallies (poll, option, votes) \
-     SELECT CAST(substr(value, 1, 19) AS INTEGER), CAST(substr(value, 20, 19) AS INTEGER), \
-     CAST(substr(value, 39, 19) AS INTEGER) FROM json_each(?1) WHERE true \
-     ON CONFLICT (poll, option) DO UPDATE SET votes = excluded.votes";
-pub(super) const WRITE_POLLS: &str = "UPDATE polls SET version = CAST(substr(item.value, 20, 19) AS INTEGER), \
-     voters = CAST(substr(item.value, 39, 19) AS INTEGER), last_accepted_at = CAST(substr(item.value, 58, 19) AS INTEGER) \
-     FROM json_each(?1) AS item WHERE polls.number = CAST(substr(item.value, 1, 19) AS INTEGER)";
 pub(super) const WRITE_DEAD_LETTER: &str =
     "INSERT INTO dead_letters (log_partition, log_offset, reason, record, record_bytes) VALUES (?1, ?2, ?3, ?4, ?5)";
 
@@ -158,14 +210,17 @@ pub(super) const ALL: &[&str] = &[
     TRANSITION,
     MOVE_CHECKPOINT,
     FIND_CHECKPOINT,
-    ADD_COUNTS,
     FIND_POLLS,
     FIND_BALLOTS,
     FIND_PAST,
-    WRITE_VOTES,
+    INSERT_VOTES[0],
+    INSERT_VOTES[1],
+    INSERT_VOTES[2],
+    REPLACE_VOTES[0],
+    REPLACE_VOTES[1],
+    REPLACE_VOTES[2],
+    WRITE_TOTALS,
     WRITE_PAST,
-    WRITE_TALLIES,
-    WRITE_POLLS,
     WRITE_DEAD_LETTER,
     CHECKPOINTS,
     TALLIES,

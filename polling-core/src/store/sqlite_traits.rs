@@ -29,7 +29,7 @@ fn limited(limit: usize) -> i64 {
 impl PollStore for SqliteStore {
     async fn create(&self, poll: &Poll) -> Result<(), StoreError> {
         let poll = poll.clone();
-        self.write_definition(move |connection| Box::pin(create_poll(connection, poll))).await
+        self.write_definition(move |session| Box::pin(create_poll(session, poll))).await
     }
 
     async fn read(&self, poll: PollId) -> Result<Option<PollSnapshot>, StoreError> {
@@ -64,11 +64,11 @@ impl PollStore for SqliteStore {
 
     async fn close(&self, poll: PollId, at: Timestamp) -> Result<Option<PollSnapshot>, StoreError> {
         let epoch = self.epoch();
-        self.write_definition(move |connection| Box::pin(close_poll(connection, poll, at, epoch))).await
+        self.write_definition(move |session| Box::pin(close_poll(session, poll, at, epoch))).await
     }
 
     async fn archive(&self, poll: PollId) -> Result<bool, StoreError> {
-        self.write_definition(move |connection| Box::pin(archive_poll(connection, poll))).await
+        self.write_definition(move |session| Box::pin(archive_poll(session, poll))).await
     }
 
     async fn transition(&self, now: Timestamp) -> Result<Transitions, StoreError> {
@@ -79,7 +79,7 @@ impl PollStore for SqliteStore {
         if next.is_none_or(|next| next > now) {
             return Ok(Transitions { changed: Vec::new(), next });
         }
-        self.write(move |connection| Box::pin(make_transitions(connection, now))).await
+        self.write(move |session| Box::pin(make_transitions(session, now))).await
     }
 }
 
@@ -87,7 +87,7 @@ impl PollStore for SqliteStore {
 impl TallyStore for SqliteStore {
     async fn apply(&self, batch: &Batch) -> Result<Applied, StoreError> {
         let (batch, epoch) = (batch.clone(), self.epoch());
-        self.write(move |connection| Box::pin(apply(connection, batch, epoch))).await
+        self.write(move |session| Box::pin(apply(session, batch, epoch))).await
     }
 
     async fn checkpoint(&self) -> Result<Checkpoint, StoreError> {

@@ -2,24 +2,25 @@
 //!
 //! Nothing here begins, commits or rolls back. A function that answers an error has its transaction rolled back.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use super::rows::{self, KeptPast, KeptPoll};
+use super::rows::{self, KeptPoll};
 use super::settle::{Ballots, settle};
-use super::sqlite::{Connection, Query, blob, column, execute, find, kept_poll, poll_id, query, sound, standing_vote};
-use super::sqlite_rows::{self, Changes, PackedRows};
-use super::sqlite_statements as statements;
+use super::sqlite::{Connection, blob, column, execute, find, kept_poll, poll_id, query, sound, standing_vote};
+use super::sqlite_rows::{self, Changes, KeptVotes, PackedRows, VoteRow};
+use super::sqlite_session::Session;
+use super::sqlite_statements::{self as statements, VOTE_ROWS};
 use super::{Applied, PollSnapshot, StoreError, Transitions, close_time};
 use crate::checkpoint::{Batch, Entry, Offset};
 use crate::clock::Timestamp;
-use crate::model::{OutcomeCounts, Poll, PollId, PollState, Tally};
+use crate::model::{Choices, Poll, PollId, PollState, Tally};
 
 /// Bytes that are kept of a record that cannot be read: more than any vote has, and a bound for rubbish.
 const DEAD_LETTER_BYTES_MAX: usize = 64 * 1024;
 /// Characters that are kept of the reason why.
 const REASON_CHARS_MAX: usize = 1000;
 
-pub(super) async fn create_poll(connection: &mut Connection, poll: Poll) -> Result<(), StoreError> {
+pub(super) async fn create_poll(Session { connection, .. }: &mut Session, poll: Poll) -> Result<(), StoreError> {
     let create = query(statements::CREATE_POLL)
         .bind(blob(poll.id))
         .bind(i64::from(poll.max_choices))
@@ -42,12 +43,13 @@ pub(super) async fn create_poll(connection: &mut Connection, poll: Poll) -> Resu
 }
 
 pub(super) async fn close_poll(
-    connection: &mut Connection,
+    session: &mut Session,
     poll: PollId,
     at: Timestamp,
     epoch: u64,
 ) -> Result<Option<PollSnapshot>, StoreError> {
-    let rows = find(connection, query(statements::READ_POLL).bind(blob(poll))).await?;
+    session.forget(poll);
+    let rows = find(&mut session.connection, query(statements::READ_POLL).bind(blob(poll))).await?;
     let Some(row) = rows.first() else { return Ok(None) };
     let KeptPoll { number, last_accepted_at, mut snapshot, .. } = kept_poll(row, epoch)?;
     if snapshot.poll.state(at) != PollState::Closed {
@@ -58,41 +60,40 @@ pub(super) async fn close_poll(
             .bind(snapshot.poll.closes_at.map(Timestamp::as_micros))
             // Where the close had to move behind a vote, the change of state is still to come and has a version of its own.
             .bind(snapshot.poll.next_transition(at).map(Timestamp::as_micros));
-        execute(connection, close).await?;
+        execute(&mut session.connection, close).await?;
     }
     Ok(Some(snapshot))
 }
 
-pub(super) async fn archive_poll(connection: &mut Connection, poll: PollId) -> Result<bool, StoreError> {
-    Ok(execute(connection, query(statements::ARCHIVE).bind(blob(poll))).await? > 0)
+pub(super) async fn archive_poll(session: &mut Session, poll: PollId) -> Result<bool, StoreError> {
+    session.forget(poll);
+    Ok(execute(&mut session.connection, query(statements::ARCHIVE).bind(blob(poll))).await? > 0)
 }
 
-pub(super) async fn make_transitions(connection: &mut Connection, now: Timestamp) -> Result<Transitions, StoreError> {
-    let due = find(connection, query(statements::TRANSITION).bind(now.as_micros())).await?;
+pub(super) async fn make_transitions(session: &mut Session, now: Timestamp) -> Result<Transitions, StoreError> {
+    let due = find(&mut session.connection, query(statements::TRANSITION).bind(now.as_micros())).await?;
     let mut changed = due.iter().map(poll_id).collect::<Result<Vec<PollId>, StoreError>>()?;
     changed.sort_unstable();
-    let next = find(connection, query(statements::NEXT_TRANSITION)).await?;
+    changed.iter().for_each(|&poll| session.forget(poll));
+    let next = find(&mut session.connection, query(statements::NEXT_TRANSITION)).await?;
     let next = column(sound(next.first(), "the next transition")?, "next")?;
     Ok(Transitions { changed, next: sound(rows::optional_time(next), "the next transition")? })
 }
 
-pub(super) async fn apply(connection: &mut Connection, batch: Batch, epoch: u64) -> Result<Applied, StoreError> {
-    move_checkpoints(connection, &batch).await?;
+pub(super) async fn apply(session: &mut Session, batch: Batch, epoch: u64) -> Result<Applied, StoreError> {
+    move_checkpoints(&mut session.connection, &batch).await?;
     if batch.is_empty() {
-        execute(connection, query(statements::PROBE)).await?;
+        execute(&mut session.connection, query(statements::PROBE)).await?;
         return Ok(Applied::default());
     }
-    let (polls, with_past) = find_polls(connection, &batch, epoch).await?;
-    let mut ballots = find_ballots(connection, &batch, &polls).await?;
-    let kept_past = find_past(connection, &batch, &polls, &with_past, &mut ballots).await?;
-    let takes_votes = |id| polls.get(&id).filter(|kept| !kept.archived).map(|kept| &kept.snapshot.poll);
+    session.know_polls(&batch, epoch).await?;
+    let (mut ballots, kept_votes) = find_ballots(session, &batch).await?;
+    let takes_votes = |id| session.known().get(&id).filter(|kept| !kept.archived).map(|kept| &kept.snapshot.poll);
     let settlement = settle(&batch, takes_votes, &mut ballots);
-    let changes = sqlite_rows::changes(&batch, &polls, &ballots, &kept_past, &settlement).map_err(StoreError::Damaged)?;
-    let tallies = write_changes(connection, changes).await?;
-    write_dead_letters(connection, &batch).await?;
-    for (partition, counts) in &settlement.counts {
-        execute(connection, count_outcomes(query(statements::ADD_COUNTS).bind(i64::from(partition.0)), counts)).await?;
-    }
+    let changes =
+        sqlite_rows::changes(&batch, session.known(), &ballots, &kept_votes, &settlement).map_err(StoreError::Damaged)?;
+    let tallies = write_changes(session, changes).await?;
+    write_dead_letters(&mut session.connection, &batch).await?;
     Ok(Applied { outcomes: settlement.outcomes, conflicts: settlement.conflicts, tallies })
 }
 
@@ -111,84 +112,96 @@ async fn move_checkpoints(connection: &mut Connection, batch: &Batch) -> Result<
     Ok(())
 }
 
-/// The polls that the batch names, and the numbers of those that keep past votes.
-async fn find_polls(
-    connection: &mut Connection,
-    batch: &Batch,
-    epoch: u64,
-) -> Result<(HashMap<PollId, KeptPoll>, HashSet<i64>), StoreError> {
-    let (mut polls, mut with_past) = (HashMap::new(), HashSet::new());
-    for row in find(connection, query(statements::FIND_POLLS).bind(sqlite_rows::polls_to_find(batch).finish())).await? {
-        let kept = kept_poll(&row, epoch)?;
-        if column(&row, "has_past")? {
-            with_past.insert(kept.number);
-        }
-        polls.insert(kept.snapshot.poll.id, kept);
+/// The ballots of the batch, with the past votes that it names, and what of them is in the store.
+async fn find_ballots(session: &mut Session, batch: &Batch) -> Result<(Ballots, KeptVotes), StoreError> {
+    let votes_to_find = query(statements::FIND_BALLOTS).bind(sqlite_rows::ballots_to_find(batch, session.known()).finish());
+    let standing_rows = find(&mut session.connection, votes_to_find).await?;
+    let past_to_find = sqlite_rows::past_to_find(batch, session.known(), session.with_past());
+    let past_rows = if past_to_find.is_empty() {
+        Vec::new()
+    } else {
+        find(&mut session.connection, query(statements::FIND_PAST).bind(past_to_find.finish())).await?
+    };
+    let (mut ballots, mut kept_votes) = (Ballots::with_capacity(batch.len()), KeptVotes::default());
+    if standing_rows.is_empty() && past_rows.is_empty() {
+        return Ok((ballots, kept_votes));
     }
-    Ok((polls, with_past))
-}
-
-async fn find_ballots(
-    connection: &mut Connection,
-    batch: &Batch,
-    polls: &HashMap<PollId, KeptPoll>,
-) -> Result<Ballots, StoreError> {
-    let by_number: HashMap<i64, &KeptPoll> = polls.values().map(|kept| (kept.number, kept)).collect();
-    let mut ballots = Ballots::with_capacity(batch.len());
-    let keys = sqlite_rows::ballots_to_find(batch, polls);
-    for row in find(connection, query(statements::FIND_BALLOTS).bind(keys.finish())).await? {
-        let kept = sound(by_number.get(&column(&row, "poll")?), "the poll of a vote")?;
+    let polls = sqlite_rows::polls_of(batch);
+    let by_number: HashMap<i64, &Poll> =
+        polls.iter().filter_map(|id| session.known().get(id)).map(|kept| (kept.number, &kept.snapshot.poll)).collect();
+    for row in standing_rows {
+        let poll = *sound(by_number.get(&column(&row, "poll")?), "the poll of a vote")?;
         let standing = standing_vote(&row)?;
-        let poll = &kept.snapshot.poll;
         if standing.choices.is_some_and(|choices| choices.highest_index() >= poll.options.len()) {
             return Err(StoreError::Damaged(format!("a vote in the poll {} chooses what it does not have", poll.id)));
         }
         let voter = sound(sqlite_rows::voter_key(column(&row, "voter")?), "the key of a voter")?;
         ballots.entry((poll.id, voter)).or_default().current = Some(standing);
+        kept_votes.standing.insert((poll.id, voter));
     }
-    Ok(ballots)
-}
-
-/// Adds to the ballots the past votes that the batch names, and answers which they are.
-async fn find_past(
-    connection: &mut Connection,
-    batch: &Batch,
-    polls: &HashMap<PollId, KeptPoll>,
-    with_past: &HashSet<i64>,
-    ballots: &mut Ballots,
-) -> Result<KeptPast, StoreError> {
-    let mut kept_past = KeptPast::new();
-    let keys = sqlite_rows::past_to_find(batch, polls, with_past);
-    if keys.is_empty() {
-        return Ok(kept_past);
-    }
-    let by_number: HashMap<i64, PollId> = polls.iter().map(|(&id, kept)| (kept.number, id)).collect();
-    for row in find(connection, query(statements::FIND_PAST).bind(keys.finish())).await? {
+    for row in past_rows {
         let poll = *sound(by_number.get(&column(&row, "poll")?), "the poll of a vote")?;
         let voter = sound(sqlite_rows::voter_key(column(&row, "voter")?), "the key of a voter")?;
         let id = sound(sqlite_rows::vote_id(column(&row, "vote_id")?), "the name of a vote")?;
         let past = sound(rows::past_vote(column(&row, "outcome")?, column(&row, "choices")?), "a past vote")?;
-        ballots.entry((poll, voter)).or_default().past.insert(id, past);
-        kept_past.insert((poll, voter, id));
+        ballots.entry((poll.id, voter)).or_default().past.insert(id, past);
+        kept_votes.past.insert((poll.id, voter, id));
     }
-    Ok(kept_past)
+    Ok((ballots, kept_votes))
 }
 
-async fn write_changes(connection: &mut Connection, changes: Changes) -> Result<Vec<Tally>, StoreError> {
-    write_rows(connection, statements::WRITE_VOTES, changes.votes).await?;
-    write_rows(connection, statements::WRITE_PAST, changes.past).await?;
-    write_rows(connection, statements::WRITE_TALLIES, changes.options).await?;
-    write_rows(connection, statements::WRITE_POLLS, changes.polls).await?;
-    Ok(changes.tallies)
+/// Answers the tallies that changed.
+async fn write_changes(session: &mut Session, changes: Changes) -> Result<Vec<Tally>, StoreError> {
+    let Changes { new_votes, replacing_votes, past, options, polls, counts, touched, with_past } = changes;
+    write_votes(&mut session.connection, statements::INSERT_VOTES, &new_votes).await?;
+    write_votes(&mut session.connection, statements::REPLACE_VOTES, &replacing_votes).await?;
+    write_rows(&mut session.connection, statements::WRITE_TOTALS, [options, polls, counts]).await?;
+    write_rows(&mut session.connection, statements::WRITE_PAST, [past]).await?;
+    touched.iter().for_each(|touched| session.note(touched));
+    session.note_past(with_past);
+    Ok(touched.into_iter().filter(|touched| touched.is_changed).map(|touched| touched.tally).collect())
 }
 
-/// Writes rows, every one of which must be new or change: a tally is only right when its votes really were written.
-async fn write_rows(connection: &mut Connection, statement: &'static str, rows: PackedRows) -> Result<(), StoreError> {
-    if rows.is_empty() {
+/// Writes votes by the smallest of the statements that takes them all, and the largest again and again where none does.
+async fn write_votes(
+    connection: &mut Connection,
+    statements: [&'static str; VOTE_ROWS.len()],
+    mut votes: &[VoteRow],
+) -> Result<(), StoreError> {
+    while !votes.is_empty() {
+        let size = VOTE_ROWS.iter().position(|&rows| rows >= votes.len()).unwrap_or(VOTE_ROWS.len() - 1);
+        let (now, later) = votes.split_at(votes.len().min(VOTE_ROWS[size]));
+        let write = now.iter().fold(query(statements[size]), |query, VoteRow { poll, voter, accepted_at, standing }| {
+            query
+                .bind(*poll)
+                .bind(voter.0.to_vec())
+                .bind(standing.id.0.as_bytes().to_vec())
+                .bind(accepted_at.as_micros())
+                .bind(i64::from(standing.position.partition.0))
+                .bind(standing.position.offset.get())
+                .bind(standing.choices.map(Choices::to_bytes))
+        });
+        expect_rows(now.len() as u64, execute(connection, write).await?)?;
+        votes = later;
+    }
+    Ok(())
+}
+
+async fn write_rows<const PARAMETERS: usize>(
+    connection: &mut Connection,
+    statement: &'static str,
+    rows: [PackedRows; PARAMETERS],
+) -> Result<(), StoreError> {
+    let expected = rows.iter().map(PackedRows::len).sum();
+    if expected == 0 {
         return Ok(());
     }
-    let expected = rows.len();
-    let written = execute(connection, query(statement).bind(rows.finish())).await?;
+    let write = rows.into_iter().fold(query(statement), |query, rows| query.bind(rows.finish()));
+    expect_rows(expected, execute(connection, write).await?)
+}
+
+/// Every row must be new or change: a tally is only right when its votes really were written.
+fn expect_rows(expected: u64, written: u64) -> Result<(), StoreError> {
     if written == expected {
         Ok(())
     } else {
@@ -209,12 +222,4 @@ async fn write_dead_letters(connection: &mut Connection, batch: &Batch) -> Resul
         execute(connection, write).await?;
     }
     Ok(())
-}
-
-fn count_outcomes(query: Query, counts: &OutcomeCounts) -> Query {
-    let OutcomeCounts { counted, superseded, duplicate, late, invalid, repeated } = *counts;
-    // At most the records of a batch, which a machine can hold, so the sign bit is never set.
-    [counted, superseded, duplicate, late, invalid, repeated]
-        .into_iter()
-        .fold(query, |query, count| query.bind(count.cast_signed()))
 }

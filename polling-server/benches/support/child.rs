@@ -10,8 +10,6 @@ use super::serving::Variant;
 
 /// The argument that turns a bench into the server of the variant that follows it.
 pub(crate) const SERVE: &str = "--serve";
-/// Ticks in which the system counts processor time: 100 a second on every Linux that there is (`USER_HZ`).
-const TICK: Duration = Duration::from_millis(10);
 
 /// A server that runs. Dropping it ends its process.
 pub(crate) struct Server {
@@ -39,13 +37,16 @@ impl Server {
         Self { api: address(), admin: address(), process }
     }
 
-    /// Processor time that it took so far, in user mode and in the kernel for it.
+    /// Processor time that its threads took so far, in user mode and in the kernel for them: `/proc/PID/task/*/schedstat`, which
+    /// counts nanoseconds. No thread of a server ends while it is measured.
     pub(crate) fn processor_time(&self) -> Duration {
-        let stat = self.read("stat");
-        // The second field is the name in brackets, which may contain anything; the third follows the last bracket.
-        let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");
-        let ticks = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u32>().expect("a number"));
-        TICK * ticks.sum::<u32>()
+        let tasks = std::fs::read_dir(self.path("task")).expect("the system tells");
+        let time_of = |task: std::io::Result<std::fs::DirEntry>| {
+            let schedstat = std::fs::read_to_string(task.expect("a thread").path().join("schedstat")).expect("the system tells");
+            let on_processor = schedstat.split(' ').next().expect("three fields");
+            Duration::from_nanos(on_processor.parse().expect("a number"))
+        };
+        tasks.map(time_of).sum()
     }
 
     /// Bytes of memory that it holds now.
@@ -57,8 +58,11 @@ impl Server {
     }
 
     fn read(&self, file: &str) -> String {
-        let path: PathBuf = ["/proc", &self.process.id().to_string(), file].iter().collect();
-        std::fs::read_to_string(path).expect("the system tells")
+        std::fs::read_to_string(self.path(file)).expect("the system tells")
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        ["/proc", &self.process.id().to_string(), file].iter().collect()
     }
 }
 

@@ -141,7 +141,7 @@ async fn serve_ours(variant: Variant, folder: &Path, shutdown: Shutdown) {
     let arguments = arguments.into_iter().chain([folder.as_os_str().to_owned()]);
     let invocation = parse(SETTINGS, arguments, &[].into()).expect("understood");
     let config = Config::check(&invocation.settings).expect("sound");
-    let opened = Opened::open(&config).await.expect("opened");
+    let opened = Opened::open(&config, &shutdown).await.expect("opened").expect("not stopped");
     let bind = || TcpListener::bind("127.0.0.1:0");
     let listeners = Listeners { api: bind().await.expect("free"), admin: Some(bind().await.expect("free")) };
     announce(listeners.api.local_addr().expect("bound"));

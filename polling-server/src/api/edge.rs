@@ -1,12 +1,9 @@
 //! The outermost endpoint: what holds for every request and every answer.
 
-use std::any::Any;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use futures_util::FutureExt;
 use poem::error::{MethodNotAllowedError, ParsePathError};
-use poem::http::{HeaderValue, Method, header};
+use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse, PathPattern, Request, Response};
 use polling_core::model::PollId;
 
@@ -21,8 +18,8 @@ use super::votes::cast_directly;
 const VOTE_PATTERN: &str = "/polls/:poll_id/vote";
 const POLL_PATTERN: &str = "/polls/:poll_id";
 
-/// Answers every error of every layer by a problem document, HEAD wherever GET works, and panics by 500; and takes the busiest
-/// requests past the router.
+/// Answers every error of every layer by a problem document, and HEAD wherever GET works; and takes the busiest requests past the
+/// router.
 pub(crate) struct Edge<E> {
     inner: E,
     desk: Arc<VoteDesk>,
@@ -91,9 +88,14 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
     /// GET without its body; the length stays.
     async fn answer_head(&self, mut request: Request) -> Response {
         request.set_method(Method::GET);
+        // Only GET opens a socket (RFC 6455, section 4.1).
+        let _no_socket = request.take_upgrade();
         let mut response = self.answer_by_router(request).await;
         let body: http_body_util::combinators::BoxBody<bytes::Bytes, std::io::Error> = response.take_body().into();
-        if let Some(length) = hyper::body::Body::size_hint(&body).exact() {
+        // The body of a 304 is not that of the 200, whose length it would have to give (RFC 9110, section 8.6).
+        if response.status() != StatusCode::NOT_MODIFIED
+            && let Some(length) = hyper::body::Body::size_hint(&body).exact()
+        {
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
         response
@@ -135,17 +137,10 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
         let shortcut = Shortcut::of(&request);
-        let answered = match shortcut {
-            Some(shortcut) => AssertUnwindSafe(self.answer_directly(request, shortcut)).catch_unwind().await,
+        let mut response = match shortcut {
+            Some(shortcut) => self.answer_directly(request, shortcut).await,
             // Boxed, so that a request which takes a shortcut does not carry what the router needs: it is moved several times.
-            None => AssertUnwindSafe(Box::pin(self.answer_indirectly(request))).catch_unwind().await,
-        };
-        let mut response = match answered {
-            Ok(response) => response,
-            Err(panic) => {
-                tracing::error!(panic = panic_text(&*panic), "a handler panicked");
-                Problem::new(ProblemKind::Internal).into_response()
-            }
+            None => Box::pin(self.answer_indirectly(request)).await,
         };
         if let Some(shortcut) = shortcut {
             let pattern = if matches!(shortcut, Shortcut::Vote(_)) { &self.vote_pattern } else { &self.poll_pattern };
@@ -154,9 +149,4 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         Ok(response)
     }
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }

@@ -1,5 +1,7 @@
 //! The live routes in the document. They are served beside these operations, because frames are no business of OpenAPI.
 
+use std::marker::PhantomData;
+
 use poem::http::StatusCode;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
@@ -36,7 +38,7 @@ impl LiveDocument {
         /// `EPOCH.VERSION` of what the client has: a snapshot that is not newer is left out.
         #[oai(name = "after")]
         _after: Query<Option<Given<Token>>>,
-    ) -> Answer<Watch<true>> {
+    ) -> Answer<Watch<OnePoll>> {
         not_routed()
     }
 
@@ -45,7 +47,7 @@ impl LiveDocument {
     /// A WebSocket. It begins with a snapshot and goes on with a frame per change:
     /// `{"type":"leaderboard","version","entries":[…]}`, with entries as in `GET /leaderboard`.
     #[oai(path = "/leaderboard/live", method = "get", operation_id = "watchLeaderboard")]
-    async fn leaderboard(&self, _anybody: Documented<Anybody>) -> Answer<Watch<false>> {
+    async fn leaderboard(&self, _anybody: Documented<Anybody>) -> Answer<Watch<Board>> {
         not_routed()
     }
 
@@ -55,7 +57,13 @@ impl LiveDocument {
     /// polls on a socket, and gets the frames of `watchPoll` and `watchLeaderboard`. A message that cannot be served is answered
     /// by a frame of type `error` with the members of a problem.
     #[oai(path = "/live", method = "get", operation_id = "watch")]
-    async fn many(&self, _anybody: Documented<Anybody>) -> Answer<Watch<false>> {
+    async fn many(
+        &self,
+        _viewer: Documented<AnyViewer>,
+        /// The receipt of a counted vote, to see the results of its poll that are shown after the vote.
+        #[oai(name = "receipt")]
+        _receipt: Query<Option<Given<Token>>>,
+    ) -> Answer<Watch<SeveralPolls>> {
         not_routed()
     }
 }
@@ -64,21 +72,41 @@ fn not_routed<D>() -> Answer<D> {
     Err(Problem::new(ProblemKind::Internal)).into()
 }
 
-/// What the live routes answer; `OF_POLL`: a poll is named in the path.
-struct Watch<const OF_POLL: bool>;
+/// What can be watched, and how a wish to watch it is refused.
+trait Watchable: Send + Sync + 'static {
+    const REFUSALS: &'static [ProblemKind];
+}
 
-impl<const OF_POLL: bool> Described for Watch<OF_POLL> {
-    const PROBLEMS: &'static [ProblemKind] = if OF_POLL {
-        &[
-            ProblemKind::Forbidden,
-            ProblemKind::PollNotFound,
-            ProblemKind::Validation,
-            ProblemKind::RateLimited,
-            ProblemKind::Unavailable,
-        ]
-    } else {
-        &[ProblemKind::Forbidden, ProblemKind::RateLimited, ProblemKind::Unavailable]
-    };
+struct OnePoll;
+
+impl Watchable for OnePoll {
+    const REFUSALS: &'static [ProblemKind] = &[
+        ProblemKind::Forbidden,
+        ProblemKind::PollNotFound,
+        ProblemKind::Validation,
+        ProblemKind::RateLimited,
+        ProblemKind::Unavailable,
+    ];
+}
+
+struct Board;
+
+impl Watchable for Board {
+    const REFUSALS: &'static [ProblemKind] = &[ProblemKind::Forbidden, ProblemKind::RateLimited, ProblemKind::Unavailable];
+}
+
+struct SeveralPolls;
+
+impl Watchable for SeveralPolls {
+    const REFUSALS: &'static [ProblemKind] =
+        &[ProblemKind::Forbidden, ProblemKind::Validation, ProblemKind::RateLimited, ProblemKind::Unavailable];
+}
+
+/// What the live routes answer.
+struct Watch<W>(PhantomData<W>);
+
+impl<W: Watchable> Described for Watch<W> {
+    const PROBLEMS: &'static [ProblemKind] = W::REFUSALS;
 
     fn answers() -> Vec<MetaResponse> {
         let upgrade = described_empty(StatusCode::UPGRADE_REQUIRED, "The request does not ask for a WebSocket.");

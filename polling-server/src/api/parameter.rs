@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use poem::Request;
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use poem_openapi::types::{ParseFromParameter, ParseResult, Type};
 use polling_core::model::{PollId, PollState, VoteId};
@@ -56,6 +57,12 @@ impl<P: Parameter> ParseFromParameter for Given<P> {
     fn parse_from_parameter(value: &str) -> ParseResult<Self> {
         Ok(Self(P::parse(value)))
     }
+}
+
+/// The first query parameter of this name, decoded, for requests that are not read by the API document.
+pub(crate) fn query_parameter(request: &Request, name: &str) -> Option<String> {
+    let parameters: Vec<(String, String)> = request.params().unwrap_or_default();
+    parameters.into_iter().find(|(given, _)| given == name).map(|(_, value)| value)
 }
 
 /// Collects what is wrong with the query parameters of a request.

@@ -50,7 +50,7 @@ pub(crate) async fn create(service: &Service, caller: Caller<'_>, bytes: &Bytes)
     let (polls, created) = (Arc::clone(&service.polls), poll.clone());
     store_calls::write(service, async move { polls.create(&created).await }).await?;
     service.scheduler.poll_created();
-
+    service.views.forget(poll.id);
     let tally = polling_core::model::Tally {
         poll: poll.id,
         version: polling_core::model::Version::default(),

@@ -171,7 +171,7 @@ impl Polls {
         let view = store_calls::existing_poll(&self.service, poll).await?;
         let snapshot = view.snapshot();
         let mut errors = QueryErrors::default();
-        let receipt = receipt_of(&self.service, snapshot.poll.id, receipt, &mut errors);
+        let receipt = receipt_of(&self.service, Some(snapshot.poll.id), receipt, &mut errors);
         errors.check()?;
         let now = self.service.clock.now();
         if !sight(&self.service, caller, snapshot, receipt, now).await?.is_visible() {
@@ -196,7 +196,7 @@ async fn show(
     let view = store_calls::existing_poll(service, poll).await?;
     let snapshot = view.snapshot();
     let mut errors = QueryErrors::default();
-    let receipt = receipt_of(service, snapshot.poll.id, receipt, &mut errors);
+    let receipt = receipt_of(service, Some(snapshot.poll.id), receipt, &mut errors);
     errors.check()?;
     let now = service.clock.now();
     let sight = sight(service, caller, snapshot, receipt, now).await?;

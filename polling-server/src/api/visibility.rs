@@ -36,17 +36,17 @@ impl Sight {
     }
 }
 
-/// Reads the query parameter `receipt`: one of this poll, or nothing.
+/// Reads the query parameter `receipt`: one of this poll, or of any poll when `None` is given, or nothing.
 pub(crate) fn receipt_of(
     service: &Service,
-    poll: PollId,
+    poll: Option<PollId>,
     given: Option<Given<Token>>,
     errors: &mut QueryErrors,
 ) -> Option<Receipt> {
     let token = errors.take("receipt", given)?;
-    let receipt = service.secret.open_receipt(&token.0).filter(|receipt| receipt.poll == poll);
+    let receipt = service.secret.open_receipt(&token.0).filter(|receipt| poll.is_none_or(|poll| receipt.poll == poll));
     if receipt.is_none() {
-        errors.refuse("receipt", "must be a receipt of a vote in this poll");
+        errors.refuse("receipt", if poll.is_some() { "must be a receipt of a vote in this poll" } else { "must be a receipt" });
     }
     receipt
 }

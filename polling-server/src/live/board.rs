@@ -1,13 +1,13 @@
 //! The leaderboard as it is shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use polling_core::bus::Update;
 use polling_core::clock::Clock;
 use polling_core::leaderboard::{BOARD_OPTIONS_MAX, Leaderboard};
 use polling_core::model::{PollId, PollState, ResultsVisibility};
-use polling_core::store::{StoreError, TallyStore};
+use polling_core::store::{Leader, StoreError, TallyStore};
 
 use super::views::{PollView, Sendable, Views};
 use crate::api::types::{LeaderboardBody, LeaderboardEntry};
@@ -25,10 +25,13 @@ pub struct Board {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     /// Held by whoever works the news in: the others wait for it and then see them.
-    working: tokio::sync::Mutex<()>,
+    working: tokio::sync::Mutex<Rendered>,
     /// Tells the versions of this process from those of another, in entity tags.
     process: u64,
 }
+
+/// For each limit, the body that was rendered last, and of which version: as many as there are limits, some hundred.
+type Rendered = HashMap<usize, (u64, Sendable)>;
 
 struct State {
     board: Leaderboard,
@@ -39,6 +42,19 @@ struct State {
     noted: u64,
     /// Whether the board must be filled from the store, since which news. While it is being filled, any poll may matter.
     unfilled: Option<u64>,
+}
+
+/// The best options at a version, in their order.
+struct Ranking {
+    version: u64,
+    places: Vec<(Leader, Arc<PollView>)>,
+}
+
+impl Ranking {
+    fn body(&self) -> LeaderboardBody {
+        let entry = |((leader, view), rank): (&(Leader, Arc<PollView>), _)| LeaderboardEntry::new(rank, leader, view.snapshot());
+        LeaderboardBody { version: self.version, entries: self.places.iter().zip(1..).filter_map(entry).collect() }
+    }
 }
 
 impl State {
@@ -59,7 +75,7 @@ impl Board {
     pub fn new(tallies: Arc<dyn TallyStore>, views: Arc<Views>, clock: Arc<dyn Clock>) -> Self {
         let state = State { board: Leaderboard::new(), waiting: BTreeMap::new(), noted: 0, unfilled: Some(0) };
         let process = clock.now().as_micros().unsigned_abs();
-        Self { tallies, views, clock, state: Mutex::new(state), working: tokio::sync::Mutex::new(()), process }
+        Self { tallies, views, clock, state: Mutex::new(state), working: tokio::sync::Mutex::default(), process }
     }
 
     /// Notes news; answers whether any of it may matter. Call it after [`Views::absorb`].
@@ -94,38 +110,51 @@ impl Board {
     /// Those of the store.
     pub async fn top(&self, limit: usize) -> Result<LeaderboardBody, StoreError> {
         let _working = self.working.lock().await;
+        Ok(self.ranking(limit).await?.body())
+    }
+
+    /// The body of `GET /leaderboard`, rendered once for each version and limit.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub async fn sendable(&self, limit: usize) -> Result<Sendable, StoreError> {
+        let mut rendered = self.working.lock().await;
+        let ranking = self.ranking(limit).await?;
+        if let Some((version, sendable)) = rendered.get(&limit)
+            && *version == ranking.version
+        {
+            return Ok(sendable.clone());
+        }
+        let etag = format!("\"{:x}.{}.{limit}\"", self.process, ranking.version);
+        // The body is made of texts and numbers, which always serialise.
+        let sendable = Sendable { body: serde_json::to_vec(&ranking.body()).unwrap_or_default().into(), etag };
+        rendered.insert(limit, (ranking.version, sendable.clone()));
+        Ok(sendable)
+    }
+
+    /// The best options with their polls, each of which belongs on the board now. For whoever holds `working`.
+    async fn ranking(&self, limit: usize) -> Result<Ranking, StoreError> {
         self.work_in().await?;
         loop {
             let (version, leaders) = {
                 let state = self.state();
                 (state.board.version(), state.board.top(limit))
             };
-            let mut entries = Vec::with_capacity(leaders.len());
+            let mut places = Vec::with_capacity(leaders.len());
             let mut misplaced = None;
-            for (leader, rank) in leaders.iter().zip(1..) {
+            for leader in leaders {
                 match self.shown(leader.poll).await? {
-                    Some(view) => entries.extend(LeaderboardEntry::new(rank, leader, view.snapshot())),
+                    Some(view) => places.push((leader, view)),
                     None => misplaced = Some(leader.poll),
                 }
             }
             // A poll may have closed since it was looked at, by its plan or because the news was lost.
             match misplaced {
                 Some(poll) => self.state().board.remove_poll(poll),
-                None => return Ok(LeaderboardBody { version, entries }),
+                None => return Ok(Ranking { version, places }),
             }
         }
-    }
-
-    /// The body of `GET /leaderboard`.
-    ///
-    /// # Errors
-    ///
-    /// Those of the store.
-    pub async fn sendable(&self, limit: usize) -> Result<Sendable, StoreError> {
-        let body = self.top(limit).await?;
-        let etag = format!("\"{:x}.{}.{limit}\"", self.process, body.version);
-        // The body is made of texts and numbers, which always serialise.
-        Ok(Sendable { body: serde_json::to_vec(&body).unwrap_or_default().into(), etag })
     }
 
     /// The poll, if it belongs on the board now.

@@ -13,6 +13,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::handshake::{Doorkeeper, Place, upgrade};
 use super::hub::Hub;
 use super::session::Session;
+use super::viewer::Viewer;
+use crate::api::parameter::query_parameter;
 use crate::api::problem::{FieldError, Problem};
 use crate::api::problem_kind::ProblemKind;
 use crate::api::store_calls;
@@ -20,6 +22,7 @@ use crate::service::Service;
 
 /// Opens sockets.
 pub struct Live {
+    service: Arc<Service>,
     hub: Arc<Hub>,
     doorkeeper: Arc<Doorkeeper>,
     shutdown: Shutdown,
@@ -30,8 +33,14 @@ impl Live {
     /// Opens sockets to this hub until `shutdown` is requested, which also closes those that are open. Each keeps a token of
     /// `sockets` as long as it is open.
     #[must_use]
-    pub fn new(hub: Arc<Hub>, doorkeeper: Arc<Doorkeeper>, shutdown: Shutdown, sockets: TaskTracker) -> Self {
-        Self { hub, doorkeeper, shutdown, sockets }
+    pub fn new(
+        service: Arc<Service>,
+        hub: Arc<Hub>,
+        doorkeeper: Arc<Doorkeeper>,
+        shutdown: Shutdown,
+        sockets: TaskTracker,
+    ) -> Self {
+        Self { service, hub, doorkeeper, shutdown, sockets }
     }
 
     /// Sockets that are open.
@@ -40,30 +49,19 @@ impl Live {
         self.doorkeeper.inside()
     }
 
-    /// Refuses pages of other sites, as each of the calls below does.
-    ///
-    /// # Errors
-    ///
-    /// `forbidden`.
-    pub fn check_origin(&self, request: &Request) -> Result<(), Problem> {
-        self.doorkeeper.check_origin(request.headers())
-    }
-
-    /// `GET /polls/{id}/live`. `insider` says whether the viewer may see hidden results; `service` is where the poll is.
+    /// `GET /polls/{id}/live`; `None` for what cannot be the name of a poll.
     ///
     /// # Errors
     ///
     /// `forbidden`, `poll-not-found`, `validation`, `rate-limited`, `unavailable`, all before the upgrade.
-    pub async fn poll(&self, service: &Service, request: &Request, poll: PollId, insider: bool) -> Result<Response, Problem> {
+    pub async fn poll(&self, request: &Request, poll: Option<PollId>) -> Result<Response, Problem> {
+        let poll = poll.ok_or_else(|| Problem::new(ProblemKind::PollNotFound))?;
         self.check_origin(request)?;
         let after = after(request)?;
-        let hub = Arc::clone(&self.hub);
-        let watched = store_calls::read(service, async move { hub.watch_poll(poll).await }).await?;
-        let watched = watched.ok_or_else(|| Problem::new(ProblemKind::PollNotFound))?;
-        let place = self.enter(request)?;
-        let (hub, shutdown) = (Arc::clone(&self.hub), self.shutdown.clone());
+        let watched = self.viewer(request, Some(poll))?.watch_poll(poll).await?;
+        let (place, shutdown) = (self.enter(request)?, self.shutdown.clone());
         Ok(upgrade(request, move |socket| async move {
-            Session::new(socket, hub, false).show_poll(poll, watched, after, insider, shutdown).await;
+            Session::new(socket, None).show_poll(poll, watched, after, shutdown).await;
             drop(place);
         }))
     }
@@ -73,12 +71,13 @@ impl Live {
     /// # Errors
     ///
     /// `forbidden`, `rate-limited`, `unavailable`, all before the upgrade.
-    pub fn leaderboard(&self, request: &Request) -> Result<Response, Problem> {
+    pub async fn leaderboard(&self, request: &Request) -> Result<Response, Problem> {
         self.check_origin(request)?;
-        let place = self.enter(request)?;
-        let (hub, shutdown) = (Arc::clone(&self.hub), self.shutdown.clone());
+        let hub = Arc::clone(&self.hub);
+        let (first, frames) = store_calls::read(&self.service, async move { hub.watch_leaderboard().await }).await?;
+        let (place, shutdown) = (self.enter(request)?, self.shutdown.clone());
         Ok(upgrade(request, move |socket| async move {
-            Session::new(socket, hub, false).show_leaderboard(shutdown).await;
+            Session::new(socket, None).show_leaderboard(first, frames, shutdown).await;
             drop(place);
         }))
     }
@@ -87,15 +86,24 @@ impl Live {
     ///
     /// # Errors
     ///
-    /// `forbidden`, `rate-limited`, `unavailable`, all before the upgrade.
+    /// `forbidden`, `validation`, `rate-limited`, `unavailable`, all before the upgrade.
     pub fn multiplexed(&self, request: &Request) -> Result<Response, Problem> {
         self.check_origin(request)?;
-        let place = self.enter(request)?;
-        let (hub, shutdown) = (Arc::clone(&self.hub), self.shutdown.clone());
+        let viewer = Box::new(self.viewer(request, None)?);
+        let (place, shutdown) = (self.enter(request)?, self.shutdown.clone());
         Ok(upgrade(request, move |socket| async move {
-            Session::new(socket, hub, true).show_on_request(shutdown).await;
+            Session::new(socket, Some(viewer)).show_on_request(shutdown).await;
             drop(place);
         }))
+    }
+
+    /// Refuses pages of other sites, before anything is read for them.
+    fn check_origin(&self, request: &Request) -> Result<(), Problem> {
+        self.doorkeeper.check_origin(request.headers())
+    }
+
+    fn viewer(&self, request: &Request, of: Option<PollId>) -> Result<Viewer, Problem> {
+        Viewer::new(Arc::clone(&self.service), Arc::clone(&self.hub), request, of)
     }
 
     fn enter(&self, request: &Request) -> Result<(Place, TaskTrackerToken), Problem> {
@@ -112,8 +120,7 @@ fn address(remote: &RemoteAddr) -> IpAddr {
 
 /// What the client says it has seen: `?after=EPOCH.VERSION`.
 fn after(request: &Request) -> Result<Option<Version>, Problem> {
-    let query = request.uri().query().unwrap_or_default();
-    let Some(value) = query.split('&').find_map(|pair| pair.strip_prefix("after=")) else { return Ok(None) };
+    let Some(value) = query_parameter(request, "after") else { return Ok(None) };
     let version = value
         .split_once('.')
         .and_then(|(epoch, number)| Some(Version { epoch: epoch.parse().ok()?, number: number.parse().ok()? }));

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use poem::http::{HeaderMap, HeaderValue, StatusCode, header};
 use poem::{Request, Response, Upgraded};
 use tokio_tungstenite::WebSocketStream;
@@ -15,6 +17,8 @@ use crate::api::problem_kind::ProblemKind;
 
 /// Bytes of a message from a client, at most: a hundred polls to subscribe to.
 pub const MESSAGE_BYTES_MAX: usize = 4096;
+/// Bytes of the nonce that a client sends with its handshake.
+const KEY_BYTES: usize = 16;
 /// Bytes kept for reading, for each socket: clients hardly ever send, and there are many of them.
 const READ_BUFFER_BYTES: usize = 4096;
 /// Bytes that may wait to be written, for each socket. More than the largest frame, so that the write deadline decides.
@@ -113,12 +117,15 @@ impl Drop for Place {
 }
 
 /// Answers the handshake, and runs `session` on the socket once the client has the answer. Answers 426 to a request that asks
-/// for no WebSocket of version 13.
+/// for no WebSocket of version 13, and 400 to one that asks without a key, or with what is none.
 pub fn upgrade<F>(request: &Request, session: impl FnOnce(Socket) -> F + Send + 'static) -> Response
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let Some(accept) = accept_value(request.headers()) else { return no_handshake() };
+    if !asks_for_socket(request.headers()) {
+        return no_handshake();
+    }
+    let Some(accept) = accept_value(request.headers()) else { return no_key() };
     let Ok(upgrade) = request.take_upgrade() else { return no_handshake() };
     tokio::spawn(async move {
         // The client may go away before it has the answer.
@@ -140,16 +147,30 @@ where
         .finish()
 }
 
-fn accept_value(headers: &HeaderMap) -> Option<HeaderValue> {
+fn asks_for_socket(headers: &HeaderMap) -> bool {
     let has_token = |name: header::HeaderName, token: &str| {
         let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
         values.flat_map(|value| value.split(',')).any(|part| part.trim().eq_ignore_ascii_case(token))
     };
-    let asks = has_token(header::CONNECTION, "upgrade")
+    has_token(header::CONNECTION, "upgrade")
         && has_token(header::UPGRADE, "websocket")
-        && headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
-    let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| asks)?;
+        && headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13")
+}
+
+/// What proves to the client that its handshake was understood; `None` when its key is not 16 bytes in base64, as RFC 6455
+/// demands in section 4.2.1, or is not the only one.
+fn accept_value(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut keys = headers.get_all(header::SEC_WEBSOCKET_KEY).iter();
+    let (Some(key), None) = (keys.next(), keys.next()) else { return None };
+    let bytes = STANDARD.decode(key.as_bytes()).ok()?;
+    if bytes.len() != KEY_BYTES {
+        return None;
+    }
     HeaderValue::try_from(derive_accept_key(key.as_bytes())).ok()
+}
+
+fn no_key() -> Response {
+    response_of_status(StatusCode::BAD_REQUEST, Some("sec-websocket-key must be 16 bytes in base64"))
 }
 
 fn no_handshake() -> Response {

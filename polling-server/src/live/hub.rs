@@ -172,9 +172,11 @@ impl Hub {
     }
 
     async fn run_topic(self: Arc<Self>, poll: PollId, dirty: Arc<Notify>, news: watch::Sender<PollNews>) {
+        // The snapshot for whom the topic was made is its first frame, so the next keeps the interval from it, too.
+        tokio::time::sleep(self.interval).await;
         loop {
             tokio::select! {
-                () = dirty.notified() => {}
+                biased;
                 () = news.closed() => {
                     if self.remove_unwatched(poll) {
                         return;
@@ -182,17 +184,21 @@ impl Hub {
                     // Somebody came in the meantime.
                     continue;
                 }
+                () = dirty.notified() => {}
             }
             match self.views.poll(poll).await {
                 Ok(Some(view)) => {
                     let frame = PollFrame::new(view.snapshot(), self.clock.now());
-                    news.send_if_modified(|latest| {
+                    let is_sent = news.send_if_modified(|latest| {
                         let newer = matches!(latest, PollNews::Frame(known) if known.version < frame.version);
                         if newer {
                             *latest = PollNews::Frame(frame);
                         }
                         newer
                     });
+                    if !is_sent {
+                        continue;
+                    }
                 }
                 Ok(None) => {
                     news.send_replace(PollNews::Gone);

@@ -21,11 +21,11 @@ pub struct Request {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wire<'a> {
-    #[serde(borrow, default)]
-    subscribe: Option<Vec<&'a str>>,
-    #[serde(borrow, default)]
-    unsubscribe: Option<Vec<&'a str>>,
+struct Wire {
+    #[serde(default)]
+    subscribe: Option<Vec<String>>,
+    #[serde(default)]
+    unsubscribe: Option<Vec<String>>,
     #[serde(default)]
     leaderboard: Option<bool>,
 }
@@ -37,7 +37,7 @@ impl Request {
     ///
     /// `invalid-json`, or `validation` with everything that is wrong.
     pub fn parse(message: &[u8]) -> Result<Self, Problem> {
-        let ObjectOf(wire) = serde_json::from_slice::<ObjectOf<Wire<'_>>>(message).map_err(|error| {
+        let ObjectOf(wire) = serde_json::from_slice::<ObjectOf<Wire>>(message).map_err(|error| {
             let kind = if error.is_data() { ProblemKind::Validation } else { ProblemKind::InvalidJson };
             let form = r#"{"subscribe": ["poll id"], "unsubscribe": ["poll id"], "leaderboard": true}"#;
             Problem::with_detail(kind, format!("a message has the form {form}, with each member optional: {error}"))
@@ -53,7 +53,7 @@ impl Request {
     }
 }
 
-fn polls(ids: Option<Vec<&str>>, member: &str, errors: &mut Vec<FieldError>) -> Vec<PollId> {
+fn polls(ids: Option<Vec<String>>, member: &str, errors: &mut Vec<FieldError>) -> Vec<PollId> {
     let ids = ids.unwrap_or_default();
     if ids.len() > POLLS_MAX {
         errors.push(FieldError::at(format!("/{member}"), format!("must have at most {POLLS_MAX} items")));
@@ -61,7 +61,7 @@ fn polls(ids: Option<Vec<&str>>, member: &str, errors: &mut Vec<FieldError>) -> 
     }
     let mut polls = Vec::with_capacity(ids.len());
     for (index, id) in ids.into_iter().enumerate() {
-        match PollId::parse(id) {
+        match PollId::parse(&id) {
             Some(poll) => polls.push(poll),
             None => errors.push(FieldError::at(format!("/{member}/{index}"), "must be the id of a poll")),
         }

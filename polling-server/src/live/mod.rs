@@ -10,4 +10,5 @@ pub mod message;
 pub mod routes;
 pub mod session;
 pub mod through;
+pub mod viewer;
 pub mod views;

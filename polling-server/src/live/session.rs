@@ -1,14 +1,14 @@
 //! The life of one socket.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use polling_core::model::{PollId, Version};
 use polling_core::shutdown::Shutdown;
-use tokio::time::{Instant, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_stream::StreamMap;
 use tokio_stream::wrappers::WatchStream;
 use tokio_tungstenite::tungstenite::error::CapacityError;
@@ -18,8 +18,9 @@ use tokio_tungstenite::tungstenite::{Error as SocketError, Message, Utf8Bytes};
 
 use super::frame::{PollFrame, PollNews, error_frame};
 use super::handshake::Socket;
-use super::hub::{BoardFrame, Hub, Watched};
+use super::hub::{BoardFrame, Watched};
 use super::message::Request;
+use super::viewer::{Viewer, WatchedPoll};
 use crate::api::problem::Problem;
 use crate::api::problem_kind::ProblemKind;
 
@@ -43,16 +44,15 @@ const STAGGER: Duration = Duration::from_secs(2);
 /// What a socket shows.
 pub struct Session {
     socket: Socket,
-    hub: Arc<Hub>,
+    /// Who may say what to watch; `None`: nobody.
+    viewer: Option<Box<Viewer>>,
     polls: StreamMap<PollId, WatchStream<PollNews>>,
     leaderboard: StreamMap<(), WatchStream<Option<BoardFrame>>>,
     /// For each poll, what was sent last: nothing that is not newer is sent.
     shown: HashMap<PollId, Version>,
     leaderboard_shown: u64,
-    /// The poll whose hidden results this viewer may see.
-    insider_of: Option<PollId>,
-    /// Whether the client may say what it wants to watch.
-    multiplexed: bool,
+    /// Those of the watched polls whose hidden results the viewer may see.
+    insider_of: HashSet<PollId>,
     /// Bad messages since the last good one.
     bad_messages: u32,
     /// Whether the message at hand got a complaint.
@@ -71,27 +71,25 @@ enum End {
 type Step = Result<(), End>;
 
 impl Session {
-    /// A session that shows nothing yet.
+    /// A session that shows nothing yet. A `viewer` may say what to watch, and without one no messages are taken.
     #[must_use]
-    pub fn new(socket: Socket, hub: Arc<Hub>, multiplexed: bool) -> Self {
+    pub fn new(socket: Socket, viewer: Option<Box<Viewer>>) -> Self {
         Self {
             socket,
-            hub,
+            viewer,
             polls: StreamMap::new(),
             leaderboard: StreamMap::new(),
             shown: HashMap::new(),
             leaderboard_shown: 0,
-            insider_of: None,
-            multiplexed,
+            insider_of: HashSet::new(),
             bad_messages: 0,
             complained: false,
             heard: Instant::now(),
         }
     }
 
-    /// Shows one poll; `after` is what the client has seen, `insider` whether it may see hidden results.
-    pub async fn show_poll(mut self, poll: PollId, watched: Watched, after: Option<Version>, insider: bool, shutdown: Shutdown) {
-        self.insider_of = insider.then_some(poll);
+    /// Shows one poll; `after` is what the client has seen.
+    pub async fn show_poll(mut self, poll: PollId, watched: WatchedPoll, after: Option<Version>, shutdown: Shutdown) {
         if let Some(version) = after {
             self.shown.insert(poll, version);
         }
@@ -100,8 +98,8 @@ impl Session {
     }
 
     /// Shows the leaderboard.
-    pub async fn show_leaderboard(mut self, shutdown: Shutdown) {
-        let start = self.add_leaderboard().await;
+    pub async fn show_leaderboard(mut self, first: BoardFrame, frames: watch::Receiver<Option<BoardFrame>>, shutdown: Shutdown) {
+        let start = self.add_leaderboard(first, frames).await;
         self.run(start, shutdown).await;
     }
 
@@ -161,19 +159,20 @@ impl Session {
         matches!(ping.await, Ok(Ok(()))).then_some(()).ok_or(End::Gone)
     }
 
-    async fn add_poll(&mut self, poll: PollId, Watched { first, news }: Watched) -> Step {
+    async fn add_poll(&mut self, poll: PollId, WatchedPoll { watched, is_insider }: WatchedPoll) -> Step {
+        let Watched { first, mut news } = watched;
+        if is_insider {
+            self.insider_of.insert(poll);
+        }
+        // What came during the handshake takes the place of the snapshot, rather than to come right behind it.
+        let newest = news.has_changed().unwrap_or_default().then(|| news.borrow_and_update().clone());
         self.polls.insert(poll, WatchStream::from_changes(news));
-        self.show_frame(poll, first).await
+        self.show(poll, newest.unwrap_or(PollNews::Frame(first))).await
     }
 
-    async fn add_leaderboard(&mut self) -> Step {
-        match self.hub.watch_leaderboard().await {
-            Ok((first, frames)) => {
-                self.leaderboard.insert((), WatchStream::from_changes(frames));
-                self.show_board(Some(first)).await
-            }
-            Err(error) => self.complain(&Problem::of_failed_read(&error), None).await,
-        }
+    async fn add_leaderboard(&mut self, first: BoardFrame, frames: watch::Receiver<Option<BoardFrame>>) -> Step {
+        self.leaderboard.insert((), WatchStream::from_changes(frames));
+        self.show_board(Some(first)).await
     }
 
     async fn show(&mut self, poll: PollId, news: PollNews) -> Step {
@@ -182,7 +181,7 @@ impl Session {
             PollNews::Gone => {
                 self.forget(poll);
                 self.send(error_frame(&Problem::new(ProblemKind::PollNotFound), Some(poll))).await?;
-                if self.multiplexed { Ok(()) } else { Err(End::Close(CloseCode::Normal, "the poll is gone")) }
+                if self.viewer.is_some() { Ok(()) } else { Err(End::Close(CloseCode::Normal, "the poll is gone")) }
             }
         }
     }
@@ -192,7 +191,7 @@ impl Session {
             return Ok(());
         }
         self.shown.insert(poll, frame.version);
-        let visible = frame.public || self.insider_of == Some(poll);
+        let visible = frame.public || self.insider_of.contains(&poll);
         self.send(if visible { frame.with_results } else { frame.without_results }).await
     }
 
@@ -205,6 +204,7 @@ impl Session {
     /// Remembers what was shown: should the client come back to the poll, only something newer is sent.
     fn forget(&mut self, poll: PollId) {
         self.polls.remove(&poll);
+        self.insider_of.remove(&poll);
         if self.shown.len() > SHOWN_MAX {
             self.shown.retain(|poll, _| self.polls.contains_key(poll));
         }
@@ -242,9 +242,9 @@ impl Session {
     }
 
     async fn act_on(&mut self, message: &[u8]) -> Step {
-        if !self.multiplexed {
+        let Some(deadline) = self.viewer.as_ref().map(|viewer| viewer.deadline()) else {
             return self.complain(&Problem::with_detail(ProblemKind::Validation, "this socket takes no messages"), None).await;
-        }
+        };
         let request = match Request::parse(message) {
             Ok(request) => request,
             Err(problem) => return self.complain(&problem, None).await,
@@ -252,11 +252,13 @@ impl Session {
         for poll in request.unsubscribe {
             self.forget(poll);
         }
+        // For all that the message asks, so that a store which does not answer keeps no other message waiting for longer.
+        let until = Instant::now() + deadline;
         for poll in request.subscribe {
-            self.subscribe(poll).await?;
+            self.subscribe(poll, until).await?;
         }
         match request.leaderboard {
-            Some(true) if self.leaderboard.is_empty() => self.add_leaderboard().await,
+            Some(true) if self.leaderboard.is_empty() => self.subscribe_to_leaderboard(until).await,
             Some(false) => {
                 self.leaderboard.clear();
                 Ok(())
@@ -265,18 +267,23 @@ impl Session {
         }
     }
 
-    async fn subscribe(&mut self, poll: PollId) -> Step {
-        if self.polls.contains_key(&poll) {
-            return Ok(());
-        }
+    async fn subscribe(&mut self, poll: PollId, until: Instant) -> Step {
+        let Some(viewer) = self.viewer.as_ref().filter(|_| !self.polls.contains_key(&poll)) else { return Ok(()) };
         if self.polls.len() >= POLLS_MAX {
             let problem = Problem::with_detail(ProblemKind::Validation, "a socket watches at most 100 polls");
             return self.complain(&problem, Some(poll)).await;
         }
-        match self.hub.watch_poll(poll).await {
-            Ok(Some(watched)) => self.add_poll(poll, watched).await,
-            Ok(None) => self.complain(&Problem::new(ProblemKind::PollNotFound), Some(poll)).await,
-            Err(error) => self.complain(&Problem::of_failed_read(&error), Some(poll)).await,
+        match in_time(until, viewer.watch_poll(poll)).await {
+            Ok(watched) => self.add_poll(poll, watched).await,
+            Err(problem) => self.complain(&problem, Some(poll)).await,
+        }
+    }
+
+    async fn subscribe_to_leaderboard(&mut self, until: Instant) -> Step {
+        let Some(viewer) = &self.viewer else { return Ok(()) };
+        match in_time(until, viewer.watch_leaderboard()).await {
+            Ok((first, frames)) => self.add_leaderboard(first, frames).await,
+            Err(problem) => self.complain(&problem, None).await,
         }
     }
 
@@ -285,4 +292,9 @@ impl Session {
         self.complained = true;
         self.send(error_frame(problem, poll)).await
     }
+}
+
+/// Waits for the store until then.
+async fn in_time<T>(until: Instant, call: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+    timeout_at(until, call).await.unwrap_or_else(|_| Err(Problem::new(ProblemKind::Unavailable)))
 }

@@ -25,6 +25,14 @@ const FORGETTING_GROUPS: usize = 4096;
 /// How long a poll is shown without asking the store again: what a lost update costs a reader at most.
 const FRESH_FOR: Duration = Duration::from_secs(2);
 
+/// Polls that are remembered not to be there, at most: some 2 MB.
+const ABSENT_MAX: u64 = 16_384;
+/// How long a poll that is not there is not looked for again: long enough to take the weight out of a burst of requests for it.
+///
+/// A server makes the identifier, and knows at once what it made itself. So this can only keep a poll from being shown that
+/// another server makes within that time after somebody has guessed its name.
+const ABSENT_FOR: Duration = Duration::from_secs(1);
+
 /// A body that is ready to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sendable {
@@ -90,6 +98,7 @@ pub struct Views {
     polls: Arc<dyn PollStore>,
     clock: Arc<dyn Clock>,
     cache: Cache<PollId, Arc<PollView>>,
+    absent: Cache<PollId, ()>,
     /// Held while a view is compared with the cached one and put in its place.
     placing: Mutex<()>,
     /// For each group of polls, grows whenever one was forgotten: a read that began before must not be cached after.
@@ -103,21 +112,28 @@ impl Views {
     pub fn new(polls: Arc<dyn PollStore>, clock: Arc<dyn Clock>) -> Self {
         let weigher = |_: &PollId, view: &Arc<PollView>| u32::try_from(view.bytes()).unwrap_or(u32::MAX);
         let cache = Cache::builder().max_capacity(CACHED_BYTES_MAX).weigher(weigher).time_to_live(FRESH_FOR).build();
+        let absent = Cache::builder().max_capacity(ABSENT_MAX).time_to_live(ABSENT_FOR).build();
         let forgotten = (0..FORGETTING_GROUPS).map(|_| AtomicU64::new(0)).collect();
-        Self { polls, clock, cache, placing: Mutex::new(()), forgotten, progress: watch::Sender::default() }
+        Self { polls, clock, cache, absent, placing: Mutex::new(()), forgotten, progress: watch::Sender::default() }
     }
 
     /// The poll as it is now; `None` when there is none. Never older than what [`absorb`](Self::absorb) was told.
     ///
     /// # Errors
     ///
-    /// Those of the store, which is asked only when the poll is not cached.
+    /// Those of the store, which is asked only when the poll is not cached and was not looked for in vain just now.
     pub async fn poll(&self, poll: PollId) -> Result<Option<Arc<PollView>>, StoreError> {
         if let Some(view) = self.cache.get(&poll) {
             return Ok(Some(view));
         }
+        if self.absent.contains_key(&poll) {
+            return Ok(None);
+        }
         let forgotten = self.forgotten(poll).load(Ordering::SeqCst);
-        let Some(snapshot) = self.polls.read(poll).await? else { return Ok(None) };
+        let Some(snapshot) = self.polls.read(poll).await? else {
+            self.note_absent(poll, forgotten);
+            return Ok(None);
+        };
         Ok(Some(self.place(PollView::new(snapshot, self.clock.now()), forgotten)))
     }
 
@@ -146,11 +162,12 @@ impl Views {
         }
     }
 
-    /// Has the poll read again.
+    /// Has the poll read again: it was created, or has changed.
     pub fn forget(&self, poll: PollId) {
         let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
         self.forgotten(poll).fetch_add(1, Ordering::SeqCst);
         self.cache.invalidate(&poll);
+        self.absent.invalidate(&poll);
     }
 
     /// Has everything read again: news was lost.
@@ -160,6 +177,7 @@ impl Views {
             group.fetch_add(1, Ordering::SeqCst);
         }
         self.cache.invalidate_all();
+        self.absent.invalidate_all();
     }
 
     /// How far votes have been counted, as far as this server has heard.
@@ -175,6 +193,7 @@ impl Views {
         let Some(cached) = self.cache.get(&tally.poll) else {
             // A read that is on its way may have begun before this tally was committed.
             self.forgotten(tally.poll).fetch_add(1, Ordering::SeqCst);
+            self.absent.invalidate(&tally.poll);
             return;
         };
         let known = cached.snapshot.tally.version;
@@ -194,6 +213,14 @@ impl Views {
         // The last bits of the identifier are random.
         let [.., first, second] = *poll.as_uuid().as_bytes();
         &self.forgotten[usize::from(u16::from_be_bytes([first, second])) % FORGETTING_GROUPS]
+    }
+
+    /// Remembers that the poll is not there, unless something was forgotten since `forgotten` was read.
+    fn note_absent(&self, poll: PollId, forgotten: u64) {
+        let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
+        if forgotten == self.forgotten(poll).load(Ordering::SeqCst) {
+            self.absent.insert(poll, ());
+        }
     }
 
     /// Caches the view unless a newer one is there, or something was forgotten since `forgotten` was read; answers the newer.

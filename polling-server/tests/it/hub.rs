@@ -110,6 +110,39 @@ async fn the_first_change_goes_out_at_once_and_later_ones_are_conflated() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_second_has_more_than_21_frames_whenever_a_watcher_comes() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let poll = poll(2, |_| {});
+    let mut world = World::new(&[&poll]).await;
+    let mut watchers: Vec<(Watched, Vec<Instant>)> = Vec::new();
+    for voter in 0..2500 {
+        world.apply(&[cast(&poll, voter, voter, &[1])]).await;
+        // The first makes the topic; each of the others comes at another time between two of its frames.
+        if voter % 97 == 0 && watchers.len() < 10 {
+            watchers.push((world.watch(&poll).await, vec![Instant::now()]));
+        }
+        world.apply(&[cast(&poll, 5000 + voter, 5000 + voter, &[2])]).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        for (watched, frames) in &mut watchers {
+            if watched.news.has_changed().expect("the topic lives") {
+                next(watched).await;
+                frames.push(Instant::now());
+            }
+        }
+    }
+    // Whoever has the topic to itself is sent at most that many even when the network delays the first by an interval.
+    let (_, frames) = &watchers[0];
+    assert!(frames[21] - frames[0] >= SECOND + INTERVAL, "{frames:?}");
+    for (_, frames) in watchers {
+        assert!(frames.len() > 21, "{} frames", frames.len());
+        assert!(frames.windows(22).all(|some| some[21] - some[0] >= SECOND), "{frames:?}");
+    }
+    let mut first = world.watch(&poll).await;
+    world.apply(&[cast(&poll, 9999, 9999, &[1])]).await;
+    assert!(next(&mut first).await["voters"].as_u64() >= Some(5000), "the flood is over and nothing is lost");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_tally_behind_a_gap_is_never_shown_with_an_old_definition() {
     let poll = poll(2, |_| {});
     let mut world = World::new(&[&poll]).await;
@@ -148,6 +181,28 @@ async fn a_watcher_of_an_archived_poll_is_told() {
     world.hub.absorb(&[Update::Changed(poll.id)]);
     assert_eq!(next(&mut watched).await, Value::Null);
     assert!(world.hub.watch_poll(poll.id).await.expect("read").is_none());
+}
+
+#[tokio::test]
+async fn a_poll_that_is_not_there_is_looked_for_once_and_found_when_it_is_announced() {
+    let (made_here, made_elsewhere) = (poll(2, |_| {}), poll(2, |_| {}));
+    let world = World::new(&[]).await;
+    let is_shown = async |poll: &Poll| world.views.poll(poll.id).await.expect("read").is_some();
+    let start = Instant::now();
+    for poll in [&made_here, &made_elsewhere] {
+        assert!(!is_shown(poll).await);
+        world.store.create(poll).await.expect("created");
+    }
+    let looked_again = is_shown(&made_elsewhere).await;
+    assert!(!looked_again || start.elapsed() >= Duration::from_secs(1), "the store was not asked again at once");
+    world.views.forget(made_here.id);
+    assert!(is_shown(&made_here).await, "at once");
+    let found = async {
+        while !is_shown(&made_elsewhere).await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), found).await.expect("it is looked for again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -234,4 +289,22 @@ async fn a_poll_that_closes_by_its_plan_leaves_the_leaderboard_without_being_tol
     world.clock.advance(Duration::from_secs(6));
     let body = world.board.top(10).await.expect("read");
     assert_eq!(body.entries.iter().map(|entry| entry.poll_id).collect::<Vec<_>>(), [open.id.as_uuid()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_leaderboard_is_rendered_once_for_each_version() {
+    let poll = poll(2, |_| {});
+    let mut world = World::new(&[&poll]).await;
+    let body = async |world: &World, limit| world.board.sendable(limit).await.expect("read").body;
+    let empty = body(&world, 10).await;
+    assert_eq!(empty.as_ptr(), body(&world, 10).await.as_ptr());
+    world.apply(&[cast(&poll, 1, 1, &[1]), cast(&poll, 2, 2, &[2])]).await;
+    let (one, both) = (body(&world, 1).await, body(&world, 10).await);
+    assert_eq!((entries(&empty), entries(&one), entries(&both)), (0, 1, 2));
+    assert_eq!((one.as_ptr(), both.as_ptr()), (body(&world, 1).await.as_ptr(), body(&world, 10).await.as_ptr()));
+}
+
+fn entries(body: &[u8]) -> usize {
+    let body: Value = serde_json::from_slice(body).expect("JSON");
+    body["entries"].as_array().expect("a list").len()
 }

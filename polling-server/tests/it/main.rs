@@ -8,6 +8,8 @@ mod hub;
 #[cfg(feature = "sqlite")]
 mod kill;
 mod live;
+mod live_handshake;
+mod live_viewers;
 mod process;
 mod running;
 #[cfg(feature = "sqlite")]

@@ -61,7 +61,7 @@ impl Running {
         let ended = tokio::spawn({
             let shutdown = shutdown.clone();
             async move {
-                let opened = Opened::open(&config).await?;
+                let opened = Opened::open(&config, &shutdown).await?.expect("nobody stops it yet");
                 let routes = |wiring: Wiring<'_>| {
                     // The test waits for it.
                     let _waiting = sender.send((Arc::clone(&wiring.service), wiring.sockets.clone(), wiring.shutdown.clone()));

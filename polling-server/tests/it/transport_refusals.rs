@@ -49,6 +49,19 @@ async fn what_is_not_http_is_answered_400() {
 }
 
 #[tokio::test]
+async fn a_request_that_does_not_name_one_host_is_answered_400() {
+    let server = Server::usual().await;
+    for hosts in ["", "host: test\r\nhost: test\r\n", "Host: test\r\nHOST: other\r\n"] {
+        let answer = server.exchange(format!("GET /hello/ann HTTP/1.1\r\n{hosts}\r\n")).await;
+        assert_problem(&answer, "400", "a request must have exactly one Host");
+    }
+    for sound in ["HTTP/1.1\r\nhost: \r\nconnection: close\r\n", "HTTP/1.0\r\n", "HTTP/1.0\r\nhost: test\r\n"] {
+        let answer = server.exchange(format!("GET /hello/ann {sound}\r\n")).await;
+        assert!(answer.ends_with("hello ann"), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn garbage_after_a_request_is_answered_after_its_answer() {
     let server = Server::usual().await;
     let mut client = server.connect().await;

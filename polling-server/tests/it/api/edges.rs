@@ -77,6 +77,20 @@ async fn head_answers_as_get_without_the_body() {
 }
 
 #[tokio::test]
+async fn head_of_what_the_client_has_gives_no_length() {
+    let server = Server::start();
+    let poll = server.create(json!({})).await;
+    for path in [poll.path(""), "/leaderboard".to_owned(), "/openapi.json".to_owned()] {
+        let etag = server.get(&path).send().await.header("etag").to_owned();
+        for method in [Method::GET, Method::HEAD] {
+            let answer = server.request(method, &path).header("if-none-match", &etag).send().await;
+            assert_eq!((answer.status.as_u16(), answer.header("etag")), (304, etag.as_str()), "{path}");
+            assert!(answer.headers.get("content-length").is_none(), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_vote_by_an_escaped_path_is_a_vote() {
     let server = Server::start();
     let poll = server.create(json!({})).await;

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
 
-use tracing_subscriber::EnvFilter;
+pub use tracing_subscriber::EnvFilter as Filter;
 use tracing_subscriber::filter::ParseError;
 
 /// What is logged when nobody says: what an operator should know, and nothing about each request.
@@ -38,12 +38,12 @@ impl LogFormat {
 /// # Errors
 ///
 /// When it is not in that language.
-pub fn filter(directives: Option<&str>) -> Result<EnvFilter, ParseError> {
-    EnvFilter::try_new(directives.filter(|text| !text.is_empty()).unwrap_or(FILTER_DEFAULT))
+pub fn filter(directives: Option<&str>) -> Result<Filter, ParseError> {
+    Filter::try_new(directives.filter(|text| !text.is_empty()).unwrap_or(FILTER_DEFAULT))
 }
 
 /// Starts the log of the process, panics included. A second call changes nothing.
-pub fn start(format: LogFormat, filter: EnvFilter) {
+pub fn start(format: LogFormat, filter: Filter) {
     let terminal = std::io::stderr().is_terminal();
     let json = match format {
         LogFormat::Auto => !terminal,

@@ -22,7 +22,7 @@ const MIGRATION_TIMEOUT: Duration = Duration::from_secs(600);
 #[non_exhaustive]
 pub enum PostgresOpenError {
     /// The server does not answer, is starting or stopping, or has no connection left. Trying again later may help.
-    #[error("the database server at {url} cannot be reached")]
+    #[error("the database server at {url} is not available")]
     Unreachable {
         /// The URL, redacted.
         url: String,
@@ -31,7 +31,7 @@ pub enum PostgresOpenError {
         source: Source,
     },
     /// The server answers, and does not let us in: user, password or database are wrong, or the user may not do what is needed.
-    #[error("the database server at {url} refuses: {reason}")]
+    #[error("the database at {url} cannot be used: {reason}")]
     Refused {
         /// The URL, redacted.
         url: String,
@@ -88,6 +88,10 @@ impl PostgresOpenError {
         match error {
             sqlx::Error::Database(cause) if ["28", "3D", "3F", "42"].iter().any(|class| state.starts_with(class)) => {
                 Self::refused(options, cause.message().to_owned())
+            }
+            // This is how a certificate arrives that is not trusted.
+            sqlx::Error::Io(cause) if cause.kind() == std::io::ErrorKind::InvalidData => {
+                Self::refused(options, cause.to_string())
             }
             sqlx::Error::Tls(cause) => Self::refused(options, cause.to_string()),
             sqlx::Error::Configuration(cause) => Self::refused(options, cause.to_string()),
@@ -182,15 +186,19 @@ pub(crate) async fn connect(
     }
 }
 
-/// Makes sure that the server keeps what it says it has committed.
+/// Makes sure that the server takes changes and keeps what it says it has committed.
 pub(super) async fn check_durability(options: &PostgresOptions) -> Result<(), PostgresOpenError> {
-    if options.accept_lossy_server {
-        return Ok(());
-    }
     let failed = |error| PostgresOpenError::of(options, error);
     let mut connection = connect(options, &options.for_clients()?).await?;
     let row = sqlx::query(statements::DURABILITY).fetch_one(&mut connection).await.map_err(failed)?;
     discard(connection).await;
+    if row.try_get("is_standby").map_err(failed)? {
+        let source = "it is a standby, which takes no changes until it is promoted".into();
+        return Err(PostgresOpenError::Unreachable { url: options.shown(), source });
+    }
+    if options.accept_lossy_server {
+        return Ok(());
+    }
     for setting in ["fsync", "full_page_writes", "synchronous_commit"] {
         if row.try_get::<String, _>(setting).map_err(failed)? == "off" {
             return Err(PostgresOpenError::LossyServer { url: options.shown(), setting });

@@ -41,7 +41,8 @@ pub(super) const ROLLBACK: &str = "ROLLBACK";
 
 // What the server is.
 pub(super) const DURABILITY: &str = "SELECT current_setting('fsync') AS fsync, \
-     current_setting('full_page_writes') AS full_page_writes, current_setting('synchronous_commit') AS synchronous_commit";
+     current_setting('full_page_writes') AS full_page_writes, current_setting('synchronous_commit') AS synchronous_commit, \
+     pg_is_in_recovery() AS is_standby";
 pub(super) const SCHEMA: &str = "SELECT to_regnamespace($1) IS NOT NULL AS found";
 pub(super) const MIGRATIONS_TABLE: &str = "SELECT to_regclass('schema_versions') IS NOT NULL AS found";
 pub(super) const MIGRATIONS: &str = "SELECT version FROM schema_versions WHERE success ORDER BY version";

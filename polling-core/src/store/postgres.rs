@@ -118,6 +118,20 @@ impl PostgresStore {
         Ok(statements::ALL.len())
     }
 
+    /// The statements of a batch, each with the plan that counting sessions make of it.
+    ///
+    /// # Errors
+    ///
+    /// When the server refuses one.
+    #[cfg(feature = "test-util")]
+    pub async fn plans(&self) -> Result<Vec<(&'static str, String)>, StoreError> {
+        let mut plans = Vec::new();
+        for &statement in statements::OF_A_BATCH {
+            plans.push((statement, self.inner.counting.plan(statement).await?));
+        }
+        Ok(plans)
+    }
+
     /// Runs the transaction of a batch, and `remember` when it was committed.
     pub(super) async fn count<T, F>(
         &self,

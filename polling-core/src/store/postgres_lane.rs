@@ -162,6 +162,23 @@ impl<M: Default + Send> Lane<M> {
         Ok(())
     }
 
+    /// The plan that a session makes of a statement before it knows any parameter.
+    #[cfg(feature = "test-util")]
+    pub(super) async fn plan(&self, statement: &'static str) -> Result<String, StoreError> {
+        let _connection = self.acquire().await?;
+        let (mut held, _) = self.connection().await?;
+        let parameters = (1..).take_while(|number| statement.contains(&format!("${number}"))).count();
+        let prepare = format!("PREPARE explained AS {statement}");
+        let explain = format!("EXPLAIN (COSTS OFF) EXECUTE explained({})", vec!["NULL"; parameters].join(", "));
+        let connection = &mut held.connection;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(prepare)).execute(&mut *connection).await.map_err(before_commit)?;
+        let explain = sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(explain)).persistent(false);
+        let lines = explain.fetch_all(&mut *connection).await.map_err(before_commit)?;
+        sqlx::raw_sql("DEALLOCATE explained").execute(&mut *connection).await.map_err(before_commit)?;
+        self.give_back(held);
+        Ok(lines.join("\n"))
+    }
+
     async fn acquire(&self) -> Result<tokio::sync::SemaphorePermit<'_>, StoreError> {
         match timeout(self.limits.acquire_timeout, self.connections.acquire()).await {
             Ok(Ok(permit)) => Ok(permit),
@@ -254,7 +271,10 @@ pub(super) const UNIQUE_VIOLATION: &str = "23505";
 pub(super) fn cause(error: sqlx::Error) -> Source {
     match error {
         sqlx::Error::Io(cause) => cause.into(),
-        sqlx::Error::Database(cause) => cause.into_error(),
+        sqlx::Error::Database(cause) => {
+            let state = cause.code().unwrap_or_default();
+            format!("{} (SQLSTATE {state})", cause.message()).into()
+        }
         other => other.into(),
     }
 }

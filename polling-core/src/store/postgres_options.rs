@@ -31,7 +31,7 @@ pub struct PostgresOptions {
     pub connect_timeout: Duration,
     /// How long a statement may take that reads, or changes a poll. Default 5 s.
     pub statement_timeout: Duration,
-    /// How long a statement of a batch may take. Default 30 s.
+    /// How long a statement of a batch may take; twice as long without an answer, and the connection is given up. Default 10 s.
     pub counting_timeout: Duration,
     /// How long a statement waits for a lock that another session holds. Default 5 s.
     pub lock_timeout: Duration,
@@ -125,7 +125,7 @@ impl PostgresOptions {
             admin_connections: 2,
             connect_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(5),
-            counting_timeout: Duration::from_secs(30),
+            counting_timeout: Duration::from_secs(10),
             lock_timeout: Duration::from_secs(5),
             tls: if cfg!(feature = "postgres-tls") { PostgresTls::Prefer } else { PostgresTls::Disable },
             tls_root_certificate: None,
@@ -151,7 +151,12 @@ impl PostgresOptions {
         let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
         let parsed = if has_port { parsed } else { parsed.port(5432) };
         let parsed = match &self.tls_root_certificate {
-            Some(file) => parsed.ssl_root_cert(file),
+            Some(file) => {
+                // Looked at here, because a missing file would seem to be a missing server.
+                let unreadable = |cause| PostgresOpenError::refused(self, format!("{} cannot be read: {cause}", file.display()));
+                std::fs::metadata(file).map_err(unreadable)?;
+                parsed.ssl_root_cert(file)
+            }
             None => parsed,
         };
         let silence = millis(SILENCE_MAX);

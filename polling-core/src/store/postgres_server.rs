@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Row as _};
 use thiserror::Error;
@@ -23,7 +22,7 @@ const MIGRATION_TIMEOUT: Duration = Duration::from_secs(600);
 #[non_exhaustive]
 pub enum PostgresOpenError {
     /// The server does not answer, is starting or stopping, or has no connection left. Trying again later may help.
-    #[error("the database server at {url} cannot be reached")]
+    #[error("the database server at {url} is not available")]
     Unreachable {
         /// The URL, redacted.
         url: String,
@@ -32,7 +31,7 @@ pub enum PostgresOpenError {
         source: Source,
     },
     /// The server answers, and does not let us in: user, password or database are wrong, or the user may not do what is needed.
-    #[error("the database server at {url} refuses: {reason}")]
+    #[error("the database at {url} cannot be used: {reason}")]
     Refused {
         /// The URL, redacted.
         url: String,
@@ -90,6 +89,10 @@ impl PostgresOpenError {
             sqlx::Error::Database(cause) if ["28", "3D", "3F", "42"].iter().any(|class| state.starts_with(class)) => {
                 Self::refused(options, cause.message().to_owned())
             }
+            // This is how a certificate arrives that is not trusted.
+            sqlx::Error::Io(cause) if cause.kind() == std::io::ErrorKind::InvalidData => {
+                Self::refused(options, cause.to_string())
+            }
             sqlx::Error::Tls(cause) => Self::refused(options, cause.to_string()),
             sqlx::Error::Configuration(cause) => Self::refused(options, cause.to_string()),
             other => Self::Unreachable { url: options.shown(), source: cause(other) },
@@ -102,7 +105,7 @@ impl PostgresOpenError {
 }
 
 /// The tables of this program, all of them in one schema: so it can share a database with an application.
-fn migrator() -> Migrator {
+fn migrator() -> sqlx::migrate::Migrator {
     let mut migrator = sqlx::migrate!("../migrations/postgres");
     migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
     migrator
@@ -149,8 +152,12 @@ async fn migrate_through(
         }
         let run = migrator.run_direct(None, &mut *connection, false).await;
         run.map_err(|error| match error {
-            MigrateError::VersionMissing(found) => PostgresOpenError::NewerSchema { url: options.shown(), found, known },
-            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => PostgresOpenError::of(options, error),
+            sqlx::migrate::MigrateError::VersionMissing(found) => {
+                PostgresOpenError::NewerSchema { url: options.shown(), found, known }
+            }
+            sqlx::migrate::MigrateError::Execute(error) | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => {
+                PostgresOpenError::of(options, error)
+            }
             other => PostgresOpenError::wrong_schema(options, other.to_string()),
         })?;
     }
@@ -179,15 +186,19 @@ pub(crate) async fn connect(
     }
 }
 
-/// Makes sure that the server keeps what it says it has committed.
+/// Makes sure that the server takes changes and keeps what it says it has committed.
 pub(super) async fn check_durability(options: &PostgresOptions) -> Result<(), PostgresOpenError> {
-    if options.accept_lossy_server {
-        return Ok(());
-    }
     let failed = |error| PostgresOpenError::of(options, error);
     let mut connection = connect(options, &options.for_clients()?).await?;
     let row = sqlx::query(statements::DURABILITY).fetch_one(&mut connection).await.map_err(failed)?;
     discard(connection).await;
+    if row.try_get("is_standby").map_err(failed)? {
+        let source = "it is a standby, which takes no changes until it is promoted".into();
+        return Err(PostgresOpenError::Unreachable { url: options.shown(), source });
+    }
+    if options.accept_lossy_server {
+        return Ok(());
+    }
     for setting in ["fsync", "full_page_writes", "synchronous_commit"] {
         if row.try_get::<String, _>(setting).map_err(failed)? == "off" {
             return Err(PostgresOpenError::LossyServer { url: options.shown(), setting });

@@ -41,7 +41,8 @@ pub(super) const ROLLBACK: &str = "ROLLBACK";
 
 // What the server is.
 pub(super) const DURABILITY: &str = "SELECT current_setting('fsync') AS fsync, \
-     current_setting('full_page_writes') AS full_page_writes, current_setting('synchronous_commit') AS synchronous_commit";
+     current_setting('full_page_writes') AS full_page_writes, current_setting('synchronous_commit') AS synchronous_commit, \
+     pg_is_in_recovery() AS is_standby";
 pub(super) const SCHEMA: &str = "SELECT to_regnamespace($1) IS NOT NULL AS found";
 pub(super) const MIGRATIONS_TABLE: &str = "SELECT to_regclass('schema_versions') IS NOT NULL AS found";
 pub(super) const MIGRATIONS: &str = "SELECT version FROM schema_versions WHERE success ORDER BY version";
@@ -96,9 +97,10 @@ pub(super) const LOCK_CHECKPOINTS: &str = "SELECT log_partition, next_offset FRO
 pub(super) const BEGIN_PARTITIONS: &str = "INSERT INTO checkpoints (log_partition, next_offset) \
      SELECT log_partition, 0 FROM unnest($1::integer[]) AS log_partition ORDER BY log_partition ON CONFLICT DO NOTHING";
 pub(super) const FIND_POLLS: &str = select_polls!(
-    ", EXISTS (SELECT FROM past_votes WHERE past_votes.poll = polls.number) AS has_past",
+    ", past.vote_id IS NOT NULL AS has_past",
     "unnest($1::uuid[]) AS wanted (id) CROSS JOIN LATERAL (SELECT * FROM polls WHERE id = wanted.id OFFSET 0) AS polls \
-     CROSS JOIN LATERAL (SELECT * FROM poll_texts WHERE poll = polls.number OFFSET 0) AS poll_texts"
+     CROSS JOIN LATERAL (SELECT * FROM poll_texts WHERE poll = polls.number OFFSET 0) AS poll_texts \
+     LEFT JOIN LATERAL (SELECT vote_id FROM past_votes WHERE poll = polls.number LIMIT 1) AS past ON true"
 );
 pub(super) const FIND_BALLOTS: &str = "SELECT found.poll, found.voter, found.vote_id, found.choices, found.log_partition, found.log_offset \
      FROM unnest($1::bigint[], $2::uuid[]) AS wanted (poll, voter) \
@@ -210,3 +212,8 @@ pub(super) const ALL: &[&str] = &[
     OUTCOME,
     STANDING,
 ];
+
+/// Those of a batch that name tables which grow.
+#[cfg(feature = "test-util")]
+pub(super) const OF_A_BATCH: &[&str] =
+    &[FIND_POLLS, FIND_BALLOTS, FIND_POLLS_WITH_PAST, FIND_PAST, ADD_VOTES, REPLACE_VOTES, ADD_PAST, LOCK_POLLS, WRITE_POLLS];

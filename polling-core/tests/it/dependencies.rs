@@ -34,12 +34,20 @@ fn the_bare_crate_depends_on_no_client_and_no_framework() {
     assert!(depends("polling-core", "sqlite", "sqlx"));
     assert!(depends("polling-core", "kafka", "rdkafka"));
     assert!(depends("polling-core", "kafka-tls", "openssl"));
+    assert!(depends("polling-core", "postgres", "sqlx-postgres"));
+    assert!(depends("polling-core", "postgres-tls", "rustls"));
 }
 
 #[test]
 fn a_backend_brings_nothing_but_its_own_client() {
-    for other in ["rdkafka", "poem", "hyper"] {
-        assert!(!depends("polling-core", "sqlite", other), "{other}");
+    for (backend, others) in [
+        ("sqlite", &["rdkafka", "poem", "hyper", "sqlx-postgres"][..]),
+        ("postgres", &["rdkafka", "poem", "hyper", "sqlx-sqlite", "rustls", "openssl-sys", "native-tls"]),
+        ("postgres-tls", &["rdkafka", "poem", "hyper", "sqlx-sqlite", "openssl-sys", "native-tls"]),
+    ] {
+        for other in others {
+            assert!(!depends("polling-core", backend, other), "{backend}: {other}");
+        }
     }
     for other in ["sqlx", "poem", "hyper", "openssl"] {
         assert!(!depends("polling-core", "kafka", other), "{other}");

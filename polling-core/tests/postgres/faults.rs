@@ -10,9 +10,8 @@ use polling_core::conformance::fixture::{batch, cast, poll};
 use polling_core::model::{Outcome, Poll};
 use polling_core::store::postgres::{PostgresOptions, PostgresStore};
 use polling_core::store::{PollStore, StoreError, TallyStore};
-use sqlx::Connection;
 
-use crate::postgres_schema::{Place, ask, audit, connect, open};
+use crate::postgres_schema::{Place, Session, audit, open};
 use crate::proxy::{Cut, Proxy};
 
 crate::tests![
@@ -72,12 +71,12 @@ async fn a_commit_that_did_not_arrive_is_unknown_and_applied_again(place: Place)
 
 /// Waits until so many sessions of the store wait for a lock of another.
 async fn wait_until_blocked(place: &Place, schema: &str) -> Vec<i32> {
-    let mut auditor = connect(place.url(), schema).await;
+    let mut auditor = Session::open(place.url(), schema).await;
     let blocked = "SELECT pid FROM pg_stat_activity \
         WHERE application_name = current_setting('search_path') AND cardinality(pg_blocking_pids(pid)) > 0";
     tokio::time::timeout(Duration::from_secs(20), async {
         loop {
-            let found: Vec<i32> = ask(&mut auditor, blocked).await;
+            let found: Vec<i32> = auditor.ask(blocked).await;
             if !found.is_empty() {
                 return found;
             }
@@ -88,10 +87,10 @@ async fn wait_until_blocked(place: &Place, schema: &str) -> Vec<i32> {
 }
 
 /// A session that holds the polls of the schema.
-async fn hold_polls(place: &Place, schema: &str) -> sqlx::PgConnection {
-    let mut holder = connect(place.url(), schema).await;
-    sqlx::query("BEGIN").execute(&mut holder).await.expect("begun");
-    sqlx::query("SELECT number FROM polls FOR UPDATE").execute(&mut holder).await.expect("locked");
+async fn hold_polls(place: &Place, schema: &str) -> Session {
+    let mut holder = Session::open(place.url(), schema).await;
+    holder.run("BEGIN").await;
+    holder.run("SELECT number FROM polls FOR UPDATE").await;
     holder
 }
 
@@ -107,13 +106,13 @@ async fn a_session_that_is_ended_midway_leaves_nothing_behind(place: Place) {
     };
     // It has written its votes and waits to add them.
     let session = wait_until_blocked(&place, &options.schema).await[0];
-    let mut killer = connect(place.url(), &options.schema).await;
-    sqlx::query("SELECT pg_terminate_backend($1)").bind(session).execute(&mut killer).await.expect("ended");
+    let mut killer = Session::open(place.url(), &options.schema).await;
+    killer.run(&format!("SELECT pg_terminate_backend({session})")).await;
     let answer = applying.await.expect("no panic");
     assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
-    holder.close().await.expect("closed");
+    holder.close().await;
     assert_eq!(voters(&store, &poll).await, 0);
-    assert_eq!(ask::<i64>(&mut killer, "SELECT count(*) FROM votes").await, [0]);
+    assert_eq!(killer.ask::<i64>("SELECT count(*) FROM votes").await, [0]);
     assert_eq!(store.apply(&votes).await.expect("applied").outcomes, [Outcome::Counted; 200]);
     audit(&place, &options).await;
 }
@@ -124,14 +123,14 @@ async fn a_frozen_worker_holds_its_partition_back_for_a_bounded_time(place: Plac
     let poll = poll(2, |_| {});
     store.create(&poll).await.expect("created");
     store.apply(&batch(0, &[cast(&poll, 1, 1, &[1])])).await.expect("applied");
-    let mut zombie = connect(place.url(), &options.schema).await;
+    let mut zombie = Session::open(place.url(), &options.schema).await;
     // As the sessions of the store have it, but shorter.
-    sqlx::query("SET idle_in_transaction_session_timeout = 500").execute(&mut zombie).await.expect("set");
-    sqlx::query("BEGIN").execute(&mut zombie).await.expect("begun");
-    sqlx::query("UPDATE checkpoints SET next_offset = 2, counted = 2").execute(&mut zombie).await.expect("written");
+    zombie.run("SET idle_in_transaction_session_timeout = 500").await;
+    zombie.run("BEGIN").await;
+    zombie.run("UPDATE checkpoints SET next_offset = 2, counted = 2").await;
     let applied = store.apply(&batch(1, &[cast(&poll, 2, 2, &[1])])).await.expect("applied");
     assert_eq!(applied.outcomes, [Outcome::Counted]);
-    assert!(sqlx::query("COMMIT").execute(&mut zombie).await.is_err(), "it wakes up too late");
+    assert!(zombie.attempt("COMMIT").await.is_err(), "it wakes up too late");
     audit(&place, &options).await;
 }
 
@@ -145,7 +144,7 @@ async fn a_batch_waits_for_a_lock_no_longer_than_it_may(place: Place) {
     let votes = batch(0, &[cast(&poll, 1, 1, &[1])]);
     let answer = store.apply(&votes).await;
     assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
-    holder.close().await.expect("closed");
+    holder.close().await;
     store.apply(&votes).await.expect("applied");
 }
 
@@ -155,10 +154,8 @@ async fn sessions_that_died_in_the_meantime_are_replaced(place: Place) {
     store.create(&poll).await.expect("created");
     store.apply(&batch(0, &[cast(&poll, 1, 1, &[1])])).await.expect("applied");
     assert_eq!(voters(&store, &poll).await, 1);
-    let mut killer = connect(place.url(), &options.schema).await;
-    let ended: Vec<bool> = ask(
-        &mut killer,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = current_setting('search_path') AND state = 'idle'",
+    let mut killer = Session::open(place.url(), &options.schema).await;
+    let ended: Vec<bool> = killer.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = current_setting('search_path') AND state = 'idle'",
     )
     .await;
     assert!(ended.len() >= 3, "{ended:?}");
@@ -175,10 +172,10 @@ async fn a_bus_that_lost_its_session_says_so(place: Place) {
     let update = Update::Changed(poll(2, |_| {}).id);
     bus.publish(vec![update.clone()]).await.expect("published");
     assert_eq!(notices.next().await, Some(Notice::Updates([update.clone()].into())));
-    let mut killer = connect(place.url(), &options.schema).await;
+    let mut killer = Session::open(place.url(), &options.schema).await;
     let listening = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
         WHERE application_name = current_setting('search_path') AND query LIKE 'LISTEN %'";
-    assert_eq!(ask::<bool>(&mut killer, listening).await, [true]);
+    assert_eq!(killer.ask::<bool>(listening).await, [true]);
     assert_eq!(notices.next().await, Some(Notice::Lagged));
     bus.publish(vec![update.clone()]).await.expect("published");
     assert_eq!(notices.next().await, Some(Notice::Updates([update].into())), "and goes on");

@@ -75,7 +75,9 @@ fn trial(test: &Test, server: Result<Arc<Server>, String>, is_required: bool) ->
                 Ok(())
             })
         }),
-        Err(reason) if is_required => Trial::test(test.name, move || Err(reason.into())),
-        Err(_) => Trial::test(test.name, || Ok(())).with_kind("no PostgreSQL").with_ignored_flag(true),
+        // Whoever asks for ignored tests, too, is told why they cannot run.
+        Err(reason) => {
+            Trial::test(test.name, move || Err(reason.into())).with_kind("no PostgreSQL").with_ignored_flag(!is_required)
+        }
     }
 }

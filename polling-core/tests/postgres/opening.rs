@@ -7,7 +7,7 @@ use polling_core::open::{Migrated, OpenError, Urls, migrate, open as open_backen
 use polling_core::store::postgres::{PostgresOpenError, PostgresOptions, PostgresStore};
 use polling_core::store::{PollStore, StoreError, TallyStore};
 
-use crate::postgres_schema::{Place, ask, connect, open};
+use crate::postgres_schema::{Place, Session, open};
 
 crate::tests![
     what_is_wrong_is_told_from_what_is_away,
@@ -52,12 +52,12 @@ async fn what_is_wrong_is_told_from_what_is_away(place: Place) {
 
 async fn a_newer_schema_is_refused_untouched(place: Place) {
     let (_, options) = place.store().await;
-    let mut owner = connect(place.url(), &options.schema).await;
+    let mut owner = Session::open(place.url(), &options.schema).await;
     let newer = "INSERT INTO schema_versions (version, description, success, checksum, execution_time) VALUES (9999, 'newer', true, '', 0)";
-    sqlx::query(newer).execute(&mut owner).await.expect("written");
+    owner.run(newer).await;
     let error = refusal(&options).await;
     assert!(matches!(error, PostgresOpenError::NewerSchema { found: 9999, .. }), "{error}");
-    assert_eq!(ask::<i64>(&mut owner, "SELECT count(*) FROM schema_versions").await, [6]);
+    assert_eq!(owner.ask::<i64>("SELECT count(*) FROM schema_versions").await, [6]);
 }
 
 async fn programs_that_start_at_once_make_the_tables_once(place: Place) {
@@ -71,14 +71,14 @@ async fn programs_that_start_at_once_make_the_tables_once(place: Place) {
 async fn who_only_uses_the_tables_need_not_own_them(place: Place) {
     let (_, options) = place.store().await;
     let schema = &options.schema;
-    let mut owner = connect(place.url(), schema).await;
+    let mut owner = Session::open(place.url(), schema).await;
     let user = format!("user_{schema}");
     for statement in [
         format!("CREATE ROLE {user} LOGIN PASSWORD 'hush'"),
         format!("GRANT USAGE ON SCHEMA {schema} TO {user}"),
         format!("GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA {schema} TO {user}"),
     ] {
-        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut owner).await.expect("granted");
+        owner.run(&statement).await;
     }
     let (_, server) = place.url().split_once('@').expect("a user");
     let mut ordinary = elsewhere(&options, &format!("postgres://{user}:hush@{server}"));
@@ -94,7 +94,7 @@ async fn who_only_uses_the_tables_need_not_own_them(place: Place) {
     }
     .await;
     for statement in [format!("DROP OWNED BY {user}"), format!("DROP ROLE {user}")] {
-        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut owner).await.expect("removed");
+        owner.run(&statement).await;
     }
     answer.expect("an ordinary user opens it");
 }
@@ -102,26 +102,24 @@ async fn who_only_uses_the_tables_need_not_own_them(place: Place) {
 async fn a_lossy_server_is_refused(place: Place) {
     let (_, mut options) = place.store().await;
     options.accept_lossy_server = false;
-    let mut asker = connect(place.url(), "public").await;
-    let is_lossy = ask::<bool>(
-        &mut asker,
-        "SELECT 'off' IN (current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'))",
+    let mut asker = Session::open(place.url(), "public").await;
+    let is_lossy = asker.ask::<bool>("SELECT 'off' IN (current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'))",
     )
     .await[0];
     let answer = PostgresStore::open(&options).await;
     assert_eq!(matches!(answer, Err(PostgresOpenError::LossyServer { .. })), is_lossy, "{answer:?}");
     // Whatever the server is, one user's setting can be turned off and on.
     let (_, server) = place.url().split_once('@').expect("a user");
-    let mut owner = connect(place.url(), "public").await;
+    let mut owner = Session::open(place.url(), "public").await;
     let user = format!("lossy_{}", options.schema);
     for statement in
         [format!("CREATE ROLE {user} LOGIN SUPERUSER PASSWORD 'hush'"), format!("ALTER ROLE {user} SET synchronous_commit = off")]
     {
-        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut owner).await.expect("made");
+        owner.run(&statement).await;
     }
     let lossy = elsewhere(&options, &format!("postgres://{user}:hush@{server}"));
     let answer = PostgresStore::open(&lossy).await;
-    sqlx::query(sqlx::AssertSqlSafe(format!("DROP ROLE {user}"))).execute(&mut owner).await.expect("removed");
+    owner.run(&format!("DROP ROLE {user}")).await;
     let error = answer.expect_err("it is refused");
     assert!(matches!(error, PostgresOpenError::LossyServer { .. }), "{error}");
 }

@@ -7,7 +7,7 @@ use polling_core::conformance::StoreUnderTest;
 use polling_core::store::postgres::{PostgresOptions, PostgresStore};
 use polling_core::store::{PollStore, TallyStore};
 use sqlx::postgres::{PgConnectOptions, Postgres};
-use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 
 /// A place on the server where a test may do as it likes.
 #[derive(Clone)]
@@ -51,10 +51,9 @@ impl Place {
     /// Removes all that was made.
     pub(crate) async fn remove(&self) {
         let schemas = std::mem::take(&mut *self.schemas.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut connection = connect(&self.url, "public").await;
+        let mut session = Session::open(&self.url, "public").await;
         for schema in schemas {
-            let drop = AssertSqlSafe(format!("DROP SCHEMA IF EXISTS {schema} CASCADE"));
-            sqlx::query(drop).execute(&mut connection).await.expect("the schema is dropped");
+            session.run(&format!("DROP SCHEMA IF EXISTS {schema} CASCADE")).await;
         }
     }
 }
@@ -71,18 +70,39 @@ fn under_test(store: Arc<PostgresStore>, options: PostgresOptions) -> StoreUnder
     StoreUnderTest { polls, tallies, reopen: Some(reopen) }
 }
 
-/// A session beside the store.
-pub(crate) async fn connect(url: &str, schema: &str) -> PgConnection {
-    let options: PgConnectOptions = url.parse().expect("the URL of the server");
-    options.options([("search_path", schema)]).connect().await.expect("an auditor connects")
-}
+/// A session beside the store, as an administrator or an auditor has one.
+pub(crate) struct Session(PgConnection);
 
-/// Runs plain SQL beside the store, as an auditor would.
-pub(crate) async fn ask<T>(connection: &mut PgConnection, statement: &'static str) -> Vec<T>
-where
-    T: for<'r> sqlx::Decode<'r, Postgres> + sqlx::Type<Postgres> + Send + Unpin,
-{
-    sqlx::query_scalar(statement).fetch_all(connection).await.expect("the statement runs")
+impl Session {
+    /// A session whose tables are those of this schema.
+    pub(crate) async fn open(url: &str, schema: &str) -> Self {
+        let options: PgConnectOptions = url.parse().expect("the URL of the server");
+        Self(options.options([("search_path", schema)]).connect().await.expect("an auditor connects"))
+    }
+
+    /// Runs a statement that may fail.
+    pub(crate) async fn attempt(&mut self, statement: &str) -> Result<(), String> {
+        let done = sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut self.0).await;
+        done.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// Runs a statement.
+    pub(crate) async fn run(&mut self, statement: &str) {
+        self.attempt(statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+
+    /// The one column that a statement finds.
+    pub(crate) async fn ask<T>(&mut self, statement: &'static str) -> Vec<T>
+    where
+        T: for<'r> sqlx::Decode<'r, Postgres> + sqlx::Type<Postgres> + Send + Unpin,
+    {
+        sqlx::query_scalar(statement).fetch_all(&mut self.0).await.expect("the statement runs")
+    }
+
+    /// Ends the session, and with it whatever transaction it has.
+    pub(crate) async fn close(self) {
+        self.0.close().await.expect("it is closed");
+    }
 }
 
 /// Finds every tally to be the number of its votes, and every checkpoint the number of its records.
@@ -97,8 +117,8 @@ pub(crate) async fn audit(place: &Place, options: &PostgresOptions) {
     // Votes that stand, and retractions that took effect, whether they stand or were followed by a vote.
     const WRONG_SUM: &str = "SELECT count(*) FROM (SELECT coalesce(sum(counted - superseded), 0) AS stand FROM checkpoints) AS counts \
         WHERE stand <> (SELECT count(*) FROM votes) + (SELECT count(*) FROM past_votes WHERE outcome = 1)";
-    let mut auditor = connect(place.url(), &options.schema).await;
+    let mut auditor = Session::open(place.url(), &options.schema).await;
     for statement in [WRONG_TALLIES, WRONG_VOTERS, WRONG_COUNTS, WRONG_SUM] {
-        assert_eq!(ask::<i64>(&mut auditor, statement).await, [0], "{statement}");
+        assert_eq!(auditor.ask::<i64>(statement).await, [0], "{statement}");
     }
 }

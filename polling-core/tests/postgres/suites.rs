@@ -14,7 +14,7 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
 use crate::crashes::{events, rates, run_on_a_kept_log};
-use crate::postgres_schema::{Place, audit};
+use crate::postgres_schema::{Place, Session, audit};
 use crate::world::{Honest, Patience};
 
 /// Schedules of faults. Each commits a hundred times.
@@ -28,6 +28,7 @@ crate::tests![
     the_postgres_store_passes_through_wrappers,
     plain_sql_finds_the_tallies_to_be_the_votes,
     every_statement_can_be_prepared,
+    no_statement_of_a_batch_walks_through_a_table_that_grows,
     the_postgres_bus_is_an_update_bus,
     updates_pass_from_one_process_to_another,
     a_kept_log_is_counted_once_whatever_fails,
@@ -71,6 +72,22 @@ async fn plain_sql_finds_the_tallies_to_be_the_votes(place: Place) {
 async fn every_statement_can_be_prepared(place: Place) {
     let (store, _) = place.store().await;
     assert!(store.prepare_statements().await.expect("they are prepared") > 30);
+}
+
+/// Planned on empty tables that the server knows to be empty, which is when a walk through all of one looks cheapest.
+async fn no_statement_of_a_batch_walks_through_a_table_that_grows(place: Place) {
+    let (store, options) = place.store().await;
+    let mut owner = Session::open(place.url(), &options.schema).await;
+    owner.run("ANALYZE polls, poll_texts, votes, past_votes").await;
+    for (statement, plan) in store.plans().await.expect("they are planned") {
+        let lines: Vec<&str> = plan.lines().collect();
+        for (index, line) in lines.iter().enumerate().filter(|(_, line)| line.contains(" Scan ")) {
+            let of_few = ["Function Scan", "Subquery Scan", "Seq Scan on store"].iter().any(|scan| line.contains(scan));
+            let by_key = lines.get(index + 1).is_some_and(|next| next.contains("Index Cond:") || next.contains("TID Cond:"));
+            assert!(of_few || by_key, "{line} in\n{plan}\nof {statement}");
+        }
+        assert!(!["Hash", "Merge", "Join Filter"].iter().any(|word| plan.contains(word)), "{plan}\nof {statement}");
+    }
 }
 
 async fn the_postgres_bus_is_an_update_bus(place: Place) {

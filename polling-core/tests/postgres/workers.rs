@@ -11,7 +11,7 @@ use polling_core::store::postgres::PostgresStore;
 use polling_core::store::{PollStore, StoreError, TallyStore};
 use tokio::sync::Barrier;
 
-use crate::postgres_schema::{Place, ask, audit, connect, open};
+use crate::postgres_schema::{Place, Session, audit, open};
 
 crate::tests![
     workers_on_different_partitions_add_to_the_same_polls,
@@ -147,8 +147,8 @@ async fn a_voter_who_moves_to_another_partition_is_counted_once(place: Place) {
         assert_eq!(moved.outcomes, [expected; 100]);
         assert_eq!(voters(&store, poll).await, 102);
     }
-    let mut auditor = connect(place.url(), &options.schema).await;
-    assert_eq!(ask::<i64>(&mut auditor, "SELECT count(*) FROM votes").await, [204]);
+    let mut auditor = Session::open(place.url(), &options.schema).await;
+    assert_eq!(auditor.ask::<i64>("SELECT count(*) FROM votes").await, [204]);
 }
 
 async fn a_poll_that_closes_meanwhile_has_no_late_vote_counted(place: Place) {

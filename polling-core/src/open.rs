@@ -172,7 +172,6 @@ impl OpenError {
 
     /// Whether opening again later may succeed without anybody doing anything: a server is not there yet, or not any more.
     #[must_use]
-    #[cfg_attr(not(feature = "postgres"), expect(clippy::unused_self, reason = "the same signature as with the feature"))]
     pub const fn is_retryable(&self) -> bool {
         #[cfg(feature = "postgres")]
         if let Self::Postgres { source, .. } = self {

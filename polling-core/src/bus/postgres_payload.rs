@@ -134,8 +134,9 @@ mod tests {
 
     #[test]
     fn a_loss_comes_first_and_alone() {
-        let payloads = pack([Update::Changed(poll())], true);
-        assert_eq!(unpack(&payloads[0]), [Notice::Lagged, Notice::Updates([Update::Changed(poll())].into())]);
+        let update = Update::Changed(poll());
+        let payloads = pack([update.clone()], true);
+        assert_eq!(unpack(&payloads[0]), [Notice::Lagged, Notice::Updates([update].into())]);
         assert_eq!(pack([], true), [LOSS]);
         assert_eq!(pack([], false), [""; 0]);
     }

@@ -80,8 +80,8 @@ pub async fn ensure_topic(cluster: &Cluster, rules: &TopicRules) -> Result<usize
         Some(layout) => layout,
         None => {
             let brokers = ask(&view, View::brokers).await.map_err(unreachable)?;
-            create(cluster, rules, brokers).await?;
-            appearance(&view, rules).await.map_err(unreachable)?
+            let partitions = create(cluster, rules, brokers).await?;
+            appearance(&view, partitions).await.map_err(unreachable)?
         }
     };
     if !rules.accept_weak {
@@ -104,7 +104,8 @@ async fn ask<T: Send + 'static>(
     answer.unwrap_or(Err(KafkaError::Canceled))
 }
 
-async fn create(cluster: &Cluster, rules: &TopicRules, brokers: usize) -> Result<(), TopicError> {
+/// Answers how many partitions the topic has at least.
+async fn create(cluster: &Cluster, rules: &TopicRules, brokers: usize) -> Result<usize, TopicError> {
     let not_created = |reason: String| TopicError::NotCreated { topic: rules.name.clone(), reason };
     // A weak topic is for a cluster that cannot hold a strong one.
     let replication = if rules.accept_weak { rules.replication.min(brokers) } else { rules.replication };
@@ -123,20 +124,21 @@ async fn create(cluster: &Cluster, rules: &TopicRules, brokers: usize) -> Result
     let options = AdminOptions::new().request_timeout(Some(ADMIN_WAIT)).operation_timeout(Some(ADMIN_WAIT));
     let results = admin.create_topics([&topic], &options).await.map_err(|error| not_created(error.to_string()))?;
     match results.into_iter().next() {
-        // Another process that starts at the same time may have been faster.
-        Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(()),
+        Some(Ok(_)) => Ok(rules.partitions),
+        // Somebody else was faster, and made it as they wished.
+        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(1),
         Some(Err((_, code))) => Err(not_created(code.to_string())),
         None => Err(not_created("the broker does not say why".to_owned())),
     }
 }
 
 /// Waits until the brokers show a topic that was just made.
-async fn appearance(view: &Arc<View>, rules: &TopicRules) -> Result<Layout, KafkaError> {
+async fn appearance(view: &Arc<View>, partitions: usize) -> Result<Layout, KafkaError> {
     let deadline = tokio::time::Instant::now() + APPEARANCE_WAIT;
     let mut pauses = Pauses::default();
     loop {
         if let Some(layout) = ask(view, View::layout).await?
-            && layout.partitions >= rules.partitions
+            && layout.partitions >= partitions
         {
             return Ok(layout);
         }
@@ -150,11 +152,19 @@ async fn appearance(view: &Arc<View>, rules: &TopicRules) -> Result<Layout, Kafk
 async fn settings(cluster: &Cluster, topic: &str) -> Result<ConfigResource, KafkaError> {
     let admin: AdminClient<Telemetry> = cluster.config(&[], &[]).create_with_context(Telemetry { client: "administration" })?;
     let options = AdminOptions::new().request_timeout(Some(ADMIN_WAIT));
-    let mut found = admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options).await?;
-    match found.pop() {
-        Some(Ok(settings)) => Ok(settings),
-        Some(Err(code)) => Err(KafkaError::AdminOp(code)),
-        None => Err(KafkaError::AdminOp(RDKafkaErrorCode::UnknownTopicOrPartition)),
+    let deadline = tokio::time::Instant::now() + APPEARANCE_WAIT;
+    let mut pauses = Pauses::default();
+    loop {
+        let mut found = admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options).await?;
+        match found.pop() {
+            Some(Ok(settings)) => return Ok(settings),
+            // The broker that was asked has not heard of a new topic yet.
+            Some(Err(RDKafkaErrorCode::UnknownTopicOrPartition)) | None if tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(pauses.next_pause()).await;
+            }
+            Some(Err(code)) => return Err(KafkaError::AdminOp(code)),
+            None => return Err(KafkaError::AdminOp(RDKafkaErrorCode::UnknownTopicOrPartition)),
+        }
     }
 }
 

@@ -157,11 +157,13 @@ async fn settings(cluster: &Cluster, topic: &str) -> Result<ConfigResource, Kafk
     loop {
         let mut found = admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options).await?;
         match found.pop() {
-            Some(Ok(settings)) => return Ok(settings),
+            // Every topic has every setting.
+            Some(Ok(settings)) if !settings.entries.is_empty() => return Ok(settings),
             // The broker that was asked has not heard of a new topic yet.
-            Some(Err(RDKafkaErrorCode::UnknownTopicOrPartition)) | None if tokio::time::Instant::now() < deadline => {
+            Some(Ok(_) | Err(RDKafkaErrorCode::UnknownTopicOrPartition)) | None if tokio::time::Instant::now() < deadline => {
                 tokio::time::sleep(pauses.next_pause()).await;
             }
+            Some(Ok(settings)) => return Ok(settings),
             Some(Err(code)) => return Err(KafkaError::AdminOp(code)),
             None => return Err(KafkaError::AdminOp(RDKafkaErrorCode::UnknownTopicOrPartition)),
         }

@@ -149,7 +149,7 @@ impl KafkaSink {
         let _ended = threads.wait_for(|running| *running == 0).await;
     }
 
-    /// How many votes wait for their acknowledgement.
+    /// How many votes wait for their acknowledgement; a few events of the client may be among them.
     #[must_use]
     pub fn waiting(&self) -> usize {
         let producer = self.shared.producer.read().unwrap_or_else(PoisonError::into_inner);

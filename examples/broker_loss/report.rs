@@ -75,20 +75,22 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             formatter,
-            "| round | acknowledged | not recorded | unknown | stalled votes | stall began | first acknowledgement | stall ended | longest gap | longest wait | results stood still |"
+            "| round | acknowledged | not recorded | unknown | stalled votes | stall until first acknowledgement | until last | longest gap | longest wait | results stood still |"
         )?;
-        writeln!(formatter, "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")?;
+        writeln!(formatter, "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")?;
         for round in &self.rounds {
             let Answers { acknowledged, not_recorded, unknown } = round.answers;
-            let at = |time: Option<f64>| time.map_or_else(|| "none".to_owned(), |time| format!("{time:.1} s"));
+            let lasted = |until: Option<f64>| {
+                let seconds = round.stall_began.zip(until).map(|(began, until)| until - began);
+                seconds.map_or_else(|| "none".to_owned(), |seconds| format!("{seconds:.1} s"))
+            };
             writeln!(
                 formatter,
-                "| {} | {acknowledged} | {not_recorded} | {unknown} | {} | {} | {} | {} | {:.1} s | {:.1} s | {:.1} s |",
+                "| {} | {acknowledged} | {not_recorded} | {unknown} | {} | {} | {} | {:.1} s | {:.1} s | {:.1} s |",
                 round.round,
                 round.stalled_votes,
-                at(round.stall_began),
-                at(round.first_acknowledgement),
-                at(round.stall_ended),
+                lasted(round.first_acknowledgement),
+                lasted(round.stall_ended),
                 round.longest_gap,
                 round.longest_wait,
                 round.results_gap,

@@ -8,7 +8,7 @@ use voting::{Failure, failure};
 
 use crate::arguments::Arguments;
 use crate::fault::Fault;
-use crate::ledger::{Answers, STALL_AFTER, SharedLedger, Stall, locked};
+use crate::ledger::{Answers, STALL_AFTER, SharedLedger, locked};
 use crate::screen::Screen;
 use crate::watch::Watchers;
 
@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How long after its acknowledgement a vote may be missing from what watchers see: servers read watched polls anew every 2 s.
 const SHOWN_WITHIN: Duration = Duration::from_secs(3);
 
-/// What a round has shown. Times are seconds after the killing began.
+/// What a round has shown. Times are seconds after the command that kills had ended.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Round {
     pub(crate) round: u16,
@@ -25,7 +25,7 @@ pub(crate) struct Round {
     pub(crate) killed_at: f64,
     #[serde(flatten)]
     pub(crate) answers: Answers,
-    /// Votes that waited longer than a second.
+    /// Votes of the longest stall: those that waited longer than a second, each while another one did.
     pub(crate) stalled_votes: usize,
     /// When the first of them was due.
     pub(crate) stall_began: Option<f64>,
@@ -64,6 +64,7 @@ impl Observer<'_> {
         let began = Instant::now();
         self.screen.tell("all is well; killing it");
         fault.kill(round, self.screen, self.trouble()).await?;
+        let killed = Instant::now();
         self.screen.tell("killed");
         let patience = if fault.can_revive() { self.arguments.down_seconds } else { self.arguments.recover_seconds };
         let mut recovered = self.calm(patience).await;
@@ -79,39 +80,40 @@ impl Observer<'_> {
         let until = Instant::now();
         let stall = locked(&self.ledger).stall(began, until);
         // When a person kills, the first vote that had to wait tells when.
-        let killed = stall.filter(|_| fault.is_by_hand()).map_or(began, |stall| stall.began);
-        let found = self.found(round, killed, until, stall, (revived, recovered));
+        let killed = stall.filter(|_| fault.is_by_hand()).map_or(killed, |stall| stall.began);
+        let found = self.found(round, killed, (began, until), (revived, recovered));
         self.screen.say(&found.time_line());
         Ok(found)
     }
 
+    /// Sums up what happened between two moments.
     fn found(
         &self,
         round: u16,
         killed: Instant,
-        until: Instant,
-        stall: Option<Stall>,
+        (from, until): (Instant, Instant),
         (revived, recovered): (Option<Instant>, Option<Instant>),
     ) -> Round {
-        // A vote may have been due a moment before the killing began.
+        // A vote may have been due a moment before, or the command may have gone on for a moment after.
         let after = |moment: Instant| {
             let late = moment.saturating_duration_since(killed).as_secs_f64();
             late - killed.saturating_duration_since(moment).as_secs_f64()
         };
         let ledger = locked(&self.ledger);
+        let stall = ledger.stall(from, until);
         Round {
             round,
             killed_at: killed.saturating_duration_since(self.start).as_secs_f64(),
-            answers: ledger.answers(killed, until),
+            answers: ledger.answers(from, until),
             stalled_votes: stall.map_or(0, |stall| stall.votes),
             stall_began: stall.map(|stall| after(stall.began)),
             first_acknowledgement: stall.map(|stall| after(stall.first_acknowledgement)),
             stall_ended: stall.map(|stall| after(stall.ended)),
             revived: revived.map(after),
             recovered: recovered.map(after),
-            longest_gap: ledger.longest_gap(killed, until).as_secs_f64(),
-            longest_wait: ledger.longest_wait(killed, until).as_secs_f64(),
-            results_gap: self.watchers.longest_gap(killed, until).as_secs_f64(),
+            longest_gap: ledger.longest_gap(from, until).as_secs_f64(),
+            longest_wait: ledger.longest_wait(from, until).as_secs_f64(),
+            results_gap: self.watchers.longest_gap(from, until).as_secs_f64(),
         }
     }
 
@@ -151,7 +153,7 @@ impl Observer<'_> {
 impl Round {
     /// For people.
     fn time_line(&self) -> String {
-        let mut events = vec![(0.0, "killing began".to_owned())];
+        let mut events = vec![(0.0, "killed".to_owned())];
         let mut add = |at: Option<f64>, what: String| events.extend(at.map(|at| (at, what)));
         add(self.stall_began, format!("stall began: the first of {} votes that had to wait", self.stalled_votes));
         add(self.first_acknowledgement, "first acknowledgement after it: there is a new leader, or a server that answers".into());

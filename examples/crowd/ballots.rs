@@ -8,10 +8,10 @@ use polling_core::model::{Choices, OptionId};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde::Deserialize;
+use voting::{Failure, failure};
 
 use crate::arguments::Arguments;
 use crate::plan::{Due, Plan, PlannedVote, Voters, chained, vote_id};
-use crate::{Failure, failure};
 
 #[derive(Debug, Deserialize)]
 struct Line {

@@ -3,16 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use hyper::{Method, StatusCode};
 use polling_core::model::{Outcome, Totals};
 use polling_core::retry::Pauses;
-use serde::Deserialize;
 use uuid::Uuid;
+use voting::Failure;
+use voting::client::Connection;
+use voting::polls::{self, Poll};
+use voting::receipts;
 
-use crate::Failure;
-use crate::client::Connection;
 use crate::plan::Plan;
-use crate::polls::{self, Poll, no_answer, unexpected};
 use crate::score::Verdict;
 
 /// What the votes must come to.
@@ -148,11 +147,6 @@ pub(crate) struct Receipts {
     pub(crate) wrong: Vec<String>,
 }
 
-#[derive(Deserialize)]
-struct ReceiptBody {
-    status: String,
-}
-
 /// Looks the receipts up until none is pending or the time is over.
 pub(crate) async fn receipts(
     connection: &mut Connection,
@@ -165,7 +159,7 @@ pub(crate) async fn receipts(
     for (index, receipt) in kept {
         let mut pauses = Pauses::default();
         let status = loop {
-            let status = look_up(connection, receipt).await;
+            let status = receipts::look_up(connection, receipt).await;
             let final_answer = status.as_ref().is_ok_and(|status| status != "pending");
             if final_answer || Instant::now() > give_up {
                 break status?;
@@ -179,15 +173,4 @@ pub(crate) async fn receipts(
         *found.outcomes.entry(status).or_default() += 1;
     }
     Ok(found)
-}
-
-async fn look_up(connection: &mut Connection, receipt: &str) -> Result<String, Failure> {
-    let what = "GET /receipts/{receipt}";
-    let uri = connection.target().path(&format!("/receipts/{receipt}"))?;
-    let answer = connection.send(Method::GET, uri, None).await.map_err(|broken| no_answer(what, &broken))?;
-    if answer.status != StatusCode::OK {
-        return Err(unexpected(what, &answer));
-    }
-    let body: ReceiptBody = serde_json::from_slice(&answer.body).map_err(|_| unexpected(what, &answer))?;
-    Ok(body.status)
 }

@@ -1,21 +1,21 @@
 //! Sends the plan: a pacer says when votes are due, workers with one connection each send them.
 
-use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use hyper::{Method, StatusCode, Uri};
+use hyper::{Method, Uri};
 use polling_core::retry::Pauses;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use uuid::Uuid;
+use voting::answer::{Judged, judge};
+use voting::client::{Connection, Target};
 
-use crate::client::{Answer, Broken, Connection, Target};
 use crate::plan::Plan;
-use crate::score::{Again, Score, Verdict};
+use crate::score::{Score, Verdict};
 
 /// The pacer sleeps no shorter: at high rates it releases several votes at once rather than burn a core.
 const PACER_SLEEP: Duration = Duration::from_micros(100);
@@ -49,22 +49,6 @@ struct VoteBody {
     choices: Vec<u8>,
     voter_id: String,
     vote_id: Uuid,
-}
-
-#[derive(Deserialize)]
-struct Accepted<'a> {
-    #[serde(borrow)]
-    receipt: Cow<'a, str>,
-    #[serde(borrow)]
-    status: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-struct Problem<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    recorded: Option<Cow<'a, str>>,
 }
 
 /// A vote that is due.
@@ -175,15 +159,18 @@ impl Drive {
         loop {
             let path = self.paths[usize::from(vote.poll)].clone();
             let answer = connection.send(Method::POST, path, Some(body.clone())).await;
-            let (again, retry_after) = match &answer {
-                Ok(answer) => match self.judge(answer) {
-                    Ok(judged) => return judged,
-                    Err(again) => (again, answer.retry_after),
-                },
-                Err(Broken::Connection(_)) => (Again::Broken, None),
-                Err(Broken::Timeout) => (Again::Timeout, None),
+            let again = match judge(&answer) {
+                Judged::Accepted { receipt, counted: true } => return (Verdict::Counted, Some(receipt)),
+                Judged::Accepted { receipt, counted: false } => return (Verdict::Pending, Some(receipt)),
+                Judged::AlreadyVoted => return (Verdict::AlreadyVoted, None),
+                Judged::Refused(why) => {
+                    *self.score().refusals.entry(why).or_default() += 1;
+                    return (Verdict::Refused, None);
+                }
+                Judged::Again(again) => again,
             };
-            maybe_recorded |= !matches!(again, Again::NotRecorded | Again::Limited);
+            maybe_recorded |= again.may_be_recorded();
+            let retry_after = answer.ok().and_then(|answer| answer.retry_after);
             let pause = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX).max(pauses.next_pause());
             if began.elapsed() + pause > self.retry {
                 if self.score().last_final.is_none_or(|last| last < began) {
@@ -201,36 +188,6 @@ impl Drive {
         let body =
             VoteBody { choices: vote.choices.to_bytes(), voter_id: self.plan.voters.name(vote.voter), vote_id: vote.vote_id };
         serde_json::to_vec(&body).expect("strings and numbers can be written").into()
-    }
-
-    /// Whether the answer is final.
-    fn judge(&self, answer: &Answer) -> Result<(Verdict, Option<String>), Again> {
-        if answer.status == StatusCode::ACCEPTED {
-            return Ok(match serde_json::from_slice::<Accepted<'_>>(&answer.body) {
-                Ok(accepted) => {
-                    let verdict = if accepted.status == "counted" { Verdict::Counted } else { Verdict::Pending };
-                    (verdict, Some(accepted.receipt.into_owned()))
-                }
-                Err(_) => self.refuse("an answer of 202 that cannot be read"),
-            });
-        }
-        let problem = serde_json::from_slice::<Problem<'_>>(&answer.body);
-        let problem = problem.unwrap_or(Problem { kind: None, recorded: None });
-        match answer.status {
-            StatusCode::TOO_MANY_REQUESTS => Err(Again::Limited),
-            status if status.is_server_error() => {
-                Err(if problem.recorded.as_deref() == Some("no") { Again::NotRecorded } else { Again::Unknown })
-            }
-            StatusCode::CONFLICT if problem.kind.as_deref().is_some_and(|kind| kind.ends_with("/already-voted")) => {
-                Ok((Verdict::AlreadyVoted, None))
-            }
-            status => Ok(self.refuse(&problem.kind.map_or_else(|| status.to_string(), |kind| format!("{status} {kind}")))),
-        }
-    }
-
-    fn refuse(&self, why: &str) -> (Verdict, Option<String>) {
-        *self.score().refusals.entry(why.to_owned()).or_default() += 1;
-        (Verdict::Refused, None)
     }
 
     fn note(&self, turn: Turn, verdict: Verdict, receipt: Option<String>) {

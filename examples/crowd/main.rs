@@ -6,10 +6,8 @@
 mod arguments;
 mod ballots;
 mod check;
-mod client;
 mod drive;
 mod plan;
-mod polls;
 mod report;
 mod score;
 #[cfg(test)]
@@ -22,13 +20,14 @@ use std::time::Duration;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
+use voting::client::{Connection, Target};
+use voting::polls::{self, NewPoll, Poll};
+use voting::{Failure, failure};
 
 use crate::arguments::Arguments;
 use crate::check::Expectation;
-use crate::client::{Connection, Target};
 use crate::drive::Drive;
 use crate::plan::Plan;
-use crate::polls::Poll;
 use crate::report::{Report, processor_time};
 use crate::watch::Watcher;
 
@@ -36,14 +35,6 @@ use crate::watch::Watcher;
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// The run could not be done.
 const EXIT_FAILURE: u8 = 2;
-
-/// Why a run could not be done, for a person to read.
-#[derive(Debug)]
-pub(crate) struct Failure(pub(crate) String);
-
-pub(crate) const fn failure(text: String) -> Failure {
-    Failure(text)
-}
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -131,9 +122,21 @@ async fn prepare(connection: &mut Connection, arguments: &Arguments) -> Result<(
         None => Plan::seeded(arguments, number, options, max_choices),
     };
     if polls.is_empty() {
-        polls = polls::create(connection, arguments, &plan).await?;
+        for number in 1..=arguments.polls {
+            polls.push(polls::create(connection, &new_poll(arguments, &plan, number)).await?);
+        }
     }
     Ok((plan, polls))
+}
+
+/// A poll that is fit for the options and choices of the plan.
+fn new_poll(arguments: &Arguments, plan: &Plan, number: u16) -> NewPoll {
+    let question = if arguments.polls == 1 { arguments.question.clone() } else { format!("{} ({number})", arguments.question) };
+    NewPoll {
+        max_choices: plan.max_choices.min(plan.options),
+        allow_change: arguments.allow_change,
+        ..NewPoll::numbered(question, plan.options)
+    }
 }
 
 fn announce(arguments: &Arguments, plan: &Plan, polls: &[Poll]) {

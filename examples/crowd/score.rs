@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use voting::answer::Again;
 
 /// How the server answered a vote in the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,33 +21,6 @@ pub(crate) enum Verdict {
     NotRecorded,
     /// Given up, and it may have been recorded.
     Unknown,
-}
-
-/// Why a vote was sent again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Again {
-    /// 503 with `recorded: "no"`.
-    NotRecorded,
-    /// Any other 5xx.
-    Unknown,
-    /// 429.
-    Limited,
-    /// No whole answer came.
-    Broken,
-    /// No answer came in time.
-    Timeout,
-}
-
-impl Again {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::NotRecorded => "not recorded",
-            Self::Unknown => "unknown",
-            Self::Limited => "rate limited",
-            Self::Broken => "broken connection",
-            Self::Timeout => "no answer in time",
-        }
-    }
 }
 
 /// The longest latency that is told apart.

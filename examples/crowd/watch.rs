@@ -10,9 +10,9 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use voting::{Failure, failure};
 
 use crate::score::Latencies;
-use crate::{Failure, failure};
 
 /// How long after the last vote the final frame may take: the server reads watched polls anew every 2 s at least.
 const FINAL_FRAME_WAIT: Duration = Duration::from_secs(5);

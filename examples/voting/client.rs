@@ -17,7 +17,7 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// Where the server is.
 #[derive(Debug, Clone)]
-pub(crate) struct Target {
+pub struct Target {
     host: String,
     port: u16,
     /// For the Host header.
@@ -28,8 +28,12 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Reads a URL such as `http://127.0.0.1:8080`.
-    pub(crate) fn parse(url: &str, timeout: Duration) -> Result<Self, Failure> {
+    /// Reads a URL such as `http://127.0.0.1:8080`; a request that takes longer than `timeout` is given up.
+    ///
+    /// # Errors
+    ///
+    /// It is no URL of plain HTTP.
+    pub fn parse(url: &str, timeout: Duration) -> Result<Self, Failure> {
         let wrong = |what: &str| failure(format!("the URL {url:?} cannot be used: {what}"));
         let uri: Uri = url.parse().map_err(|_| wrong("it is not a URL"))?;
         if uri.scheme_str() != Some("http") {
@@ -46,27 +50,35 @@ impl Target {
     }
 
     /// The target of a request for `path`.
-    pub(crate) fn path(&self, path: &str) -> Result<Uri, Failure> {
+    ///
+    /// # Errors
+    ///
+    /// It is no path.
+    pub fn path(&self, path: &str) -> Result<Uri, Failure> {
         format!("{}{path}", self.prefix).parse().map_err(|_| failure(format!("{path:?} is not a path")))
     }
 
     /// The address of a socket at `path`.
-    pub(crate) fn socket_url(&self, path: &str) -> String {
+    #[must_use]
+    pub fn socket_url(&self, path: &str) -> String {
         format!("ws://{}{}{path}", self.authority.to_str().unwrap_or_default(), self.prefix)
     }
 }
 
 /// What the server said.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) retry_after: Option<Duration>,
-    pub(crate) body: Bytes,
+pub struct Answer {
+    /// The status code.
+    pub status: StatusCode,
+    /// How long to wait before the next attempt.
+    pub retry_after: Option<Duration>,
+    /// The whole body.
+    pub body: Bytes,
 }
 
 /// No answer came: the request may have had its effect or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Broken {
+pub enum Broken {
     /// The connection could not be made or broke.
     Connection(String),
     /// The time was over.
@@ -75,22 +87,34 @@ pub(crate) enum Broken {
 
 /// A connection that is made when it is needed, and again after it broke.
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub struct Connection {
     target: Target,
     sender: Option<SendRequest<Full<Bytes>>>,
 }
 
 impl Connection {
-    pub(crate) const fn new(target: Target) -> Self {
+    /// Makes no connection yet.
+    #[must_use]
+    pub const fn new(target: Target) -> Self {
         Self { target, sender: None }
     }
 
-    pub(crate) const fn target(&self) -> &Target {
+    /// Where it leads.
+    #[must_use]
+    pub const fn target(&self) -> &Target {
         &self.target
     }
 
     /// Sends a request and reads the whole answer.
-    pub(crate) async fn send(&mut self, method: Method, uri: Uri, body: Option<Bytes>) -> Result<Answer, Broken> {
+    ///
+    /// # Errors
+    ///
+    /// No whole answer came. The next request makes a new connection.
+    ///
+    /// # Cancellation
+    ///
+    /// The request may have had its effect; the next one makes a new connection.
+    pub async fn send(&mut self, method: Method, uri: Uri, body: Option<Bytes>) -> Result<Answer, Broken> {
         let timeout = self.target.timeout;
         // Taken out, and put back only after a whole answer: whatever else happens, the connection is not used again.
         let sender = self.sender.take();

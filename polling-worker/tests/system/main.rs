@@ -10,13 +10,18 @@ mod databases;
 mod audit;
 mod client;
 mod crowd;
+mod gate;
 mod kafka;
+mod load;
 mod place;
 mod postgres;
 mod program;
 mod wait;
 mod watcher;
 
+mod crashes;
+mod outages;
+mod starting;
 mod whole;
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -72,8 +77,8 @@ fn main() -> ExitCode {
     }
     let mut arguments = Arguments::from_args();
     arguments.test_threads = arguments.test_threads.or(Some(TEST_THREADS));
-    let tests = [whole::TESTS].into_iter().flatten();
-    let all = || tests.clone();
+    let tests = [whole::TESTS, crashes::TESTS, outages::TESTS, starting::TESTS].into_iter().flatten();
+    let all = || tests.clone().chain(outages::BEHIND_GATES);
     let wanted = |test: &Test| arguments.filter.as_ref().is_none_or(|filter| test.name.contains(filter.as_str()));
     // Nobody starts servers to print a list.
     let found = if arguments.list || !all().any(wanted) { Err("not looked for".to_owned()) } else { Backends::find() };
@@ -82,9 +87,11 @@ fn main() -> ExitCode {
     }
     let is_required = std::env::var("POLLING_REQUIRE_BACKENDS").is_ok_and(|value| value == "1");
     let backends = found.map(Arc::new);
-    let trials: Vec<Trial> = tests.clone().map(|test| trial(test, backends.clone(), is_required)).collect();
+    let behind_gates = backends.clone().and_then(|backends| place::gates_are_told().map(|()| backends));
+    let mut trials: Vec<Trial> = tests.clone().map(|test| trial(test, backends.clone(), is_required)).collect();
+    trials.extend(outages::BEHIND_GATES.iter().map(|test| trial(test, behind_gates.clone(), is_required)));
     let conclusion = libtest_mimic::run(&arguments, trials);
-    drop(backends);
+    drop((backends, behind_gates));
     conclusion.exit_code()
 }
 

@@ -3,15 +3,28 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use futures_util::future::join_all;
 use polling_core::open::{Backends, Urls, open};
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use crate::gate::Gate;
 use crate::kafka;
 use crate::postgres::Session;
 
 /// Enough for several workers to share, few enough to be created at once.
 const PARTITIONS: usize = 6;
+
+/// Where clients connect that listen to the brokers' third listener, and where that listener is: clients that came through a gate
+/// are told where the gates are. Brokers follow each other in the same order in both.
+const GATES: &str = "KAFKA_PROXY_LISTEN";
+const BEHIND_GATES: &str = "KAFKA_PROXY_TARGET";
+
+/// Whether there can be gates to the brokers, or why not.
+pub(crate) fn gates_are_told() -> Result<(), String> {
+    let told = |name: &&str| std::env::var_os(name).is_some();
+    [GATES, BEHIND_GATES].iter().find(|name| !told(name)).map_or(Ok(()), |name| Err(format!("{name} is not set")))
+}
 
 /// Where a test may do as it likes.
 pub(crate) struct Place {
@@ -77,6 +90,13 @@ impl Place {
         let urls = self.urls();
         let urls = Urls { log: format!("{}-audit", urls.log), bus: "memory:".to_owned(), data_dir: PathBuf::new(), ..urls };
         open(&urls).await.expect("the auditor opens the backends")
+    }
+
+    /// Gates to all brokers, at the addresses that those tell the clients who come through them.
+    pub(crate) async fn gates_to_brokers(&self) -> Vec<Gate> {
+        let addresses = |name| std::env::var(name).expect("it was looked at before the test");
+        let (advertised, brokers) = (addresses(GATES), addresses(BEHIND_GATES));
+        join_all(advertised.split(',').zip(brokers.split(',')).map(|(address, broker)| Gate::advertised(address, broker))).await
     }
 
     /// Removes what was made.

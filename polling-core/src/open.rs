@@ -77,6 +77,16 @@ impl Backends {
         self.sqlite.clone()
     }
 
+    /// Why a log at a server cannot be written or read just now, as far as is known: it takes seconds to find out. A log in memory
+    /// is always there.
+    #[must_use]
+    pub fn log_trouble(&self) -> Option<String> {
+        #[cfg(feature = "kafka")]
+        return self.kafka.log_trouble();
+        #[cfg(not(feature = "kafka"))]
+        None
+    }
+
     /// Closes what is open on the disk or at a server, so that another process, or this one, can go on with it at once. Every later
     /// call to the store or the log is refused. Close a log in memory and let the counting end first. Doing it again does nothing.
     #[cfg_attr(

@@ -49,6 +49,12 @@ pub(crate) struct OpenKafka {
 }
 
 impl OpenKafka {
+    /// Why the log cannot be written or read just now. An end that is not used knows of nothing.
+    pub(crate) fn log_trouble(&self) -> Option<String> {
+        let (sink, source) = self.log.as_ref()?;
+        sink.trouble().or_else(|| source.trouble())
+    }
+
     /// Leaves the group first, so that another worker goes on meanwhile.
     pub(crate) async fn close(&self) {
         if let Some((sink, source)) = &self.log {

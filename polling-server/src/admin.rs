@@ -80,6 +80,8 @@ fn text(status: StatusCode, content_type: &'static str, body: String) -> Respons
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use polling_core::checkpoint::Partition;
     use polling_core::ingest::Health;
     use tokio::sync::watch;
@@ -97,7 +99,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_ready_only_between_start_and_stop() {
-        let readiness = Readiness::new(None, StoreTrouble::default());
+        let readiness = Readiness::new(None, StoreTrouble::default(), None);
         let (status, body) = answer(&readiness, Method::GET, "/readyz").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(body.contains("/problems/unavailable") && body.contains("the server is starting"), "{body}");
@@ -112,18 +114,18 @@ mod tests {
     async fn it_says_why_votes_are_not_counted() {
         let health = Health { trouble: Some("disk full".to_owned()), stopped: vec![(Partition(7), "a hole".to_owned())] };
         let (_sender, counting) = watch::channel(health);
-        let readiness = Readiness::new(Some(counting), StoreTrouble::default());
+        let readiness =
+            Readiness::new(Some(counting), StoreTrouble::default(), Some(Arc::new(|| Some("no broker is connected".to_owned()))));
         readiness.note_serving();
         let (status, body) = answer(&readiness, Method::GET, "/readyz?verbose").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-        let expected =
-            "[+]serving ok\n[-]store failed: disk full\n[-]partitions failed: partition 7: a hole\nreadyz check failed\n";
+        let expected = "[+]serving ok\n[-]store failed: disk full\n[-]log failed: no broker is connected\n[-]partitions failed: partition 7: a hole\nreadyz check failed\n";
         assert_eq!(body, expected);
     }
 
     #[tokio::test]
     async fn other_paths_and_methods_are_refused() {
-        let readiness = Readiness::new(None, StoreTrouble::default());
+        let readiness = Readiness::new(None, StoreTrouble::default(), None);
         assert_eq!(answer(&readiness, Method::GET, "/polls").await.0, StatusCode::NOT_FOUND);
         assert_eq!(answer(&readiness, Method::POST, "/metrics").await.0, StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(answer(&readiness, Method::HEAD, "/metrics").await.0, StatusCode::OK);

@@ -86,12 +86,20 @@ fn lines(errors: &[SettingError]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nerror: ")
 }
 
+macro_rules! version {
+    ($($backend:literal),*) => { concat!(env!("CARGO_PKG_VERSION"), " (backends: memory", $(", ", $backend,)* ")") };
+}
+
 /// The version, and what this program was built with.
-pub const VERSION: &str = match (cfg!(feature = "sqlite"), cfg!(feature = "postgres")) {
-    (true, true) => concat!(env!("CARGO_PKG_VERSION"), " (backends: memory, sqlite, postgres)"),
-    (true, false) => concat!(env!("CARGO_PKG_VERSION"), " (backends: memory, sqlite)"),
-    (false, true) => concat!(env!("CARGO_PKG_VERSION"), " (backends: memory, postgres)"),
-    (false, false) => concat!(env!("CARGO_PKG_VERSION"), " (backends: memory)"),
+pub const VERSION: &str = match (cfg!(feature = "sqlite"), cfg!(feature = "postgres"), cfg!(feature = "kafka")) {
+    (true, true, true) => version!("sqlite", "postgres", "kafka"),
+    (true, true, false) => version!("sqlite", "postgres"),
+    (true, false, true) => version!("sqlite", "kafka"),
+    (true, false, false) => version!("sqlite"),
+    (false, true, true) => version!("postgres", "kafka"),
+    (false, true, false) => version!("postgres"),
+    (false, false, true) => version!("kafka"),
+    (false, false, false) => version!(),
 };
 
 const EXAMPLES: &str = "\

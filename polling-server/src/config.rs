@@ -29,13 +29,17 @@ const fn secret(name: &'static str, help: &'static str) -> Setting {
 pub const SETTINGS: &[Setting] = &[
     setting("listen", Some("127.0.0.1:8080"), "Address and port of the API and the page; port 0 takes a free one"),
     setting("admin-listen", Some("127.0.0.1:8081"), "Address and port of /livez, /readyz and /metrics, or \"none\""),
-    setting("log", Some("memory:"), "URL of the vote log: memory:[?capacity=VOTES]"),
+    setting("log", Some("memory:"), "URL of the vote log: memory:[?capacity=VOTES] or kafka://BROKER,BROKER/TOPIC"),
     setting(
         "store",
         Some("sqlite:polling.db"),
         "URL of the store: sqlite:FILE (in the data folder), postgres://USER:PASSWORD@HOST:PORT/DATABASE or memory:",
     ),
-    setting("bus", Some("memory:"), "URL of the update bus: memory: or postgres://USER:PASSWORD@HOST:PORT/DATABASE"),
+    setting(
+        "bus",
+        Some("memory:"),
+        "URL of the update bus: memory:, kafka://BROKER,BROKER/TOPIC or postgres://USER:PASSWORD@HOST:PORT/DATABASE",
+    ),
     setting("data-dir", Some("polling-data"), "Folder for the data file and the secret; made when absent"),
     setting("config", None, "Configuration file in TOML, with the names of the flags, a-b written a_b"),
     secret(

@@ -13,20 +13,24 @@ const STARTING: u8 = 0;
 const SERVING: u8 = 1;
 const DRAINING: u8 = 2;
 
+/// Tells why a shared log cannot be written, if that is so.
+pub type LogTrouble = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// Whether the server is ready. Cloning gives another handle to the same.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Readiness {
     phase: Arc<AtomicU8>,
     counting: Option<watch::Receiver<Health>>,
     store: StoreTrouble,
+    log: Option<LogTrouble>,
 }
 
 impl Readiness {
-    /// Starting. `counting` tells how the counting in this process goes, if it is done here, and `store` whether polls can be
-    /// changed.
+    /// Starting. `counting` tells how the counting in this process goes, if it is done here, and `store` whether it is
+    /// well; `log` does for the log, unless it is in this process.
     #[must_use]
-    pub fn new(counting: Option<watch::Receiver<Health>>, store: StoreTrouble) -> Self {
-        Self { phase: Arc::new(AtomicU8::new(STARTING)), counting, store }
+    pub fn new(counting: Option<watch::Receiver<Health>>, store: StoreTrouble, log: Option<LogTrouble>) -> Self {
+        Self { phase: Arc::new(AtomicU8::new(STARTING)), counting, store, log }
     }
 
     /// Requests are taken from now on.
@@ -51,6 +55,7 @@ impl Readiness {
         let counting = self.counting.as_ref().map(|counting| counting.borrow().clone());
         let counting_trouble = counting.as_ref().and_then(|health| health.trouble.clone());
         checks.push(Check { name: "store", trouble: counting_trouble.or_else(|| self.store.current()) });
+        checks.extend(self.log.as_ref().map(|log| Check { name: "log", trouble: log() }));
         if let Some(health) = counting {
             checks.push(Check::of_partitions(&health));
         }

@@ -33,7 +33,7 @@ use crate::live::hub::Hub;
 use crate::live::routes::with_sockets;
 use crate::live::through::ThroughHub;
 use crate::live::views::Views;
-use crate::readiness::Readiness;
+use crate::readiness::{LogTrouble, Readiness};
 use crate::serve::{Drained, Limits, Transport, serve};
 use crate::service::Service;
 use crate::store_watch::{StoreTrouble, WatchedPolls};
@@ -296,6 +296,8 @@ pub async fn run_opened<E: Endpoint + 'static>(
 
 /// Puts the parts together and starts those that run by themselves.
 fn start_parts(config: &Config, opened: Opened) -> (Service, Arc<Hub>, Tasks, Readiness) {
+    let shared_log = opened.backends.memory_log.is_none().then(|| opened.backends.clone());
+    let log_trouble = shared_log.map(|backends| Arc::new(move || backends.log_trouble()) as LogTrouble);
     let Opened { backends: Backends { sink, source, polls, tallies, bus, memory_log, .. }, secret } = opened;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let trouble = StoreTrouble::default();
@@ -315,7 +317,7 @@ fn start_parts(config: &Config, opened: Opened) -> (Service, Arc<Hub>, Tasks, Re
     let scheduler_handle = scheduler.handle();
     tasks.others.spawn(scheduler.run(tasks.others_stop.clone()));
     tasks.others.spawn(Arc::clone(&hub).run(tasks.others_stop.clone()));
-    tasks.others.spawn(trouble.clone().heal(Arc::clone(&tallies), tasks.others_stop.clone()));
+    tasks.others.spawn(trouble.clone().watch(Arc::clone(&tallies), tasks.others_stop.clone()));
     // What is published on a bus of this process went through the hub already.
     if !config.urls.bus.starts_with("memory:") {
         let (absorbing, losing) = (Arc::clone(&hub), Arc::clone(&hub));
@@ -326,7 +328,7 @@ fn start_parts(config: &Config, opened: Opened) -> (Service, Arc<Hub>, Tasks, Re
     let limits = crate::service::Limits { deadline: config.handler_deadline };
     let (scheduler, access) = (scheduler_handle, config.access.clone());
     let service = Service { sink, polls, tallies, bus: news, views, board, secret, clock, scheduler, access, limits };
-    (service, hub, tasks, Readiness::new(counting, trouble))
+    (service, hub, tasks, Readiness::new(counting, trouble, log_trouble))
 }
 
 fn announce(what: &str, listener: &TcpListener) {

@@ -1,4 +1,4 @@
-//! Whether the store takes changes, learned from those that it did not take.
+//! Whether the store is well, learned from what it did not do, and asked from time to time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,10 @@ use crate::exit::chain;
 /// How long to wait before a store in trouble is asked whether it can commit again: as long as the counting loop does.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What keeps the store from taking changes of polls, if anything does. Cloning gives another handle to the same.
+/// How often a store of which nothing bad is known is asked, so that one that nobody needs just now is missed, too.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What keeps the store from doing its work, if anything does. Cloning gives another handle to the same.
 #[derive(Debug, Clone, Default)]
 pub struct StoreTrouble(watch::Sender<Option<String>>);
 
@@ -36,22 +39,29 @@ impl StoreTrouble {
         self.0.send_if_modified(|known| {
             let is_news = known.as_ref() != Some(&trouble);
             if is_news {
-                tracing::error!(trouble, "the store does not take changes of polls");
+                tracing::error!(trouble, "the store is in trouble");
                 *known = Some(trouble);
             }
             is_news
         });
     }
 
-    /// While there is trouble, asks the store every second whether it can commit again. Until `shutdown` is requested.
-    pub async fn heal(self, store: Arc<dyn TallyStore>, shutdown: Shutdown) {
+    /// Looks at the store from time to time and, while there is trouble, asks it every second whether it can commit again. Until
+    /// `shutdown` is requested.
+    pub async fn watch(self, store: Arc<dyn TallyStore>, shutdown: Shutdown) {
         let mut troubles = self.0.subscribe();
-        let healing = async {
-            while troubles.wait_for(Option::is_some).await.is_ok() {
+        let watching = async {
+            loop {
+                if tokio::time::timeout(LOOK_INTERVAL, troubles.wait_for(Option::is_some)).await.is_err() {
+                    if let Err(error) = store.checkpoint().await {
+                        self.note(&error);
+                    }
+                    continue;
+                }
                 tokio::time::sleep(PROBE_INTERVAL).await;
                 match store.apply(&Batch::default()).await {
                     Ok(_) => {
-                        tracing::info!("the store takes changes again");
+                        tracing::info!("the store is well again");
                         self.0.send_replace(None);
                     }
                     Err(error) => self.note(&error),
@@ -60,19 +70,19 @@ impl StoreTrouble {
         };
         tokio::select! {
             () = shutdown.requested() => {}
-            () = healing => {}
+            () = watching => {}
         }
     }
 }
 
-/// A store of polls whose failed changes are noted.
+/// A store of polls whose failures are noted.
 pub struct WatchedPolls {
     inner: Arc<dyn PollStore>,
     trouble: StoreTrouble,
 }
 
 impl WatchedPolls {
-    /// `inner`, with `trouble` told what it does not take.
+    /// `inner`, with `trouble` told what it does not do.
     #[must_use]
     pub fn new(inner: Arc<dyn PollStore>, trouble: StoreTrouble) -> Self {
         Self { inner, trouble }
@@ -91,7 +101,7 @@ impl PollStore for WatchedPolls {
     }
 
     async fn read(&self, poll: PollId) -> Result<Option<PollSnapshot>, StoreError> {
-        self.inner.read(poll).await
+        self.noted(self.inner.read(poll).await)
     }
 
     async fn list(
@@ -102,11 +112,11 @@ impl PollStore for WatchedPolls {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<PollSnapshot>, StoreError> {
-        self.inner.list(filter, order, after, limit, now).await
+        self.noted(self.inner.list(filter, order, after, limit, now).await)
     }
 
     async fn rank(&self, filter: &PollFilter, limit: usize, now: Timestamp) -> Result<Vec<PollId>, StoreError> {
-        self.inner.rank(filter, limit, now).await
+        self.noted(self.inner.rank(filter, limit, now).await)
     }
 
     async fn close(&self, poll: PollId, at: Timestamp) -> Result<Option<PollSnapshot>, StoreError> {

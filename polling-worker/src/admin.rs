@@ -20,11 +20,20 @@ use crate::bounded::BoundedListener;
 /// Connections at once: some probes and scrapers, and no more, so that the listener can be left open within a cluster.
 const CONNECTIONS_MAX: usize = 64;
 
+/// How the counting goes.
+#[derive(Clone)]
+pub(crate) struct Counting {
+    /// As the loop sees it.
+    pub(crate) health: watch::Receiver<Health>,
+    /// Tells why the log cannot be read, if that is so.
+    pub(crate) log_trouble: Arc<dyn Fn() -> Option<String> + Send + Sync>,
+}
+
 /// What the worker tells of itself.
 #[derive(Clone)]
 pub(crate) struct Told {
     /// How the counting goes; `None` as long as the backends are waited for.
-    pub(crate) counting: watch::Receiver<Option<watch::Receiver<Health>>>,
+    pub(crate) counting: watch::Receiver<Option<Counting>>,
     /// The metrics of the process.
     pub(crate) metrics: PrometheusHandle,
     /// Requested when the worker stops.
@@ -33,15 +42,17 @@ pub(crate) struct Told {
 
 impl Told {
     fn checks(&self) -> Vec<Check> {
-        let counting = self.counting.borrow().as_ref().map(|health| health.borrow().clone());
+        let counting = self.counting.borrow().clone();
         let phase = match &counting {
             _ if self.shutdown.is_requested() => Some("the worker is stopping"),
             None => Some("the worker waits for its backends"),
             Some(_) => None,
         };
         let mut checks = vec![Check { name: "counting", trouble: phase.map(str::to_owned) }];
-        if let Some(health) = counting {
+        if let Some(Counting { health, log_trouble }) = counting {
+            let health = health.borrow().clone();
             checks.push(Check::of_partitions(&health));
+            checks.push(Check { name: "log", trouble: log_trouble() });
             checks.push(Check { name: "store", trouble: health.trouble });
         }
         checks
@@ -107,7 +118,8 @@ mod tests {
     use super::*;
 
     fn told(counting: Option<Health>) -> Told {
-        let counting = counting.map(|health| watch::channel(health).1);
+        let log_trouble = Arc::new(|| None);
+        let counting = counting.map(|health| Counting { health: watch::channel(health).1, log_trouble });
         let metrics = crate::metrics().expect("recorded");
         Told { counting: watch::channel(counting).1, metrics, shutdown: Shutdown::new() }
     }
@@ -136,8 +148,7 @@ mod tests {
     #[tokio::test]
     async fn it_says_why_votes_are_not_counted() {
         let health = Health { trouble: Some("no connection".to_owned()), stopped: vec![(Partition(7), "a hole".to_owned())] };
-        let expected =
-            "[+]counting ok\n[-]partitions failed: partition 7: a hole\n[-]store failed: no connection\nreadyz check failed\n";
+        let expected = "[+]counting ok\n[-]partitions failed: partition 7: a hole\n[+]log ok\n[-]store failed: no connection\nreadyz check failed\n";
         assert_eq!(answer(&told(Some(health)), "/readyz?verbose").await, (StatusCode::SERVICE_UNAVAILABLE, expected.to_owned()));
     }
 }

@@ -9,6 +9,7 @@ pub mod config;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use polling_core::ingest::Ingest;
@@ -21,7 +22,7 @@ use polling_core::shutdown::Shutdown;
 use thiserror::Error;
 use tokio::sync::watch;
 
-use crate::admin::Told;
+use crate::admin::{Counting, Told};
 use crate::config::{Action, Config, ConfigError};
 
 /// How long the log and the store may take to let go: the partitions must be another's within 5 s, and this is their part of it.
@@ -167,7 +168,9 @@ pub async fn work(config: &Config, shutdown: Shutdown) -> Result<(), WorkError> 
     let opened = open_patiently(&config.urls, &shutdown).await;
     if let Ok(Some(backends)) = &opened {
         let ingest = Ingest::new(backends.source.clone(), backends.tallies.clone(), backends.bus.clone());
-        counting.send_replace(Some(ingest.health()));
+        let log = backends.clone();
+        let log_trouble = Arc::new(move || log.log_trouble());
+        counting.send_replace(Some(Counting { health: ingest.health(), log_trouble }));
         ingest.run(shutdown).await;
         let_go(backends).await;
     }

@@ -7,6 +7,7 @@
 mod cluster;
 mod error;
 mod native;
+mod reachability;
 mod telemetry;
 mod topic;
 mod view;
@@ -14,6 +15,7 @@ mod view;
 pub use cluster::{BadSetting, Cluster};
 pub use error::{KafkaOpenError, TopicError, Weakness};
 pub(crate) use native::{Persisted, persisted};
+pub(crate) use reachability::Reachability;
 pub(crate) use telemetry::Telemetry;
 pub use topic::{TopicRules, ensure_topic};
 pub(crate) use view::{Extent, View};

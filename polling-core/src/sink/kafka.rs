@@ -24,7 +24,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::{Recorded, SinkError, VoteSink};
 use crate::checkpoint::{Offset, Partition, Position};
-use crate::kafka::{Cluster, Persisted, Telemetry, persisted};
+use crate::kafka::{Cluster, Persisted, Reachability, Telemetry, persisted};
 use crate::model::{Vote, codec};
 use crate::retry::Pauses;
 
@@ -45,8 +45,7 @@ const DEFAULTS: [(&str, &str); 4] = [
     ("request.timeout.ms", "8000"),
     ("compression.type", "none"),
 ];
-const FIXED: [(&str, &str); 4] =
-    [("enable.idempotence", "true"), ("acks", "all"), ("partitioner", "murmur2_random"), ("queuing.strategy", "fifo")];
+const FIXED: [(&str, &str); 3] = [("enable.idempotence", "true"), ("acks", "all"), ("partitioner", "murmur2_random")];
 
 type Answer = Result<Recorded, SinkError>;
 /// Travels through librdkafka with its record.
@@ -55,14 +54,17 @@ type Waiting = Box<oneshot::Sender<Answer>>;
 /// Answers the callers as the reports come in.
 struct Reports {
     telemetry: Telemetry,
+    reachability: Reachability,
 }
 
 impl ClientContext for Reports {
     fn stats(&self, statistics: Statistics) {
         self.telemetry.show(&statistics);
+        self.reachability.note(&statistics);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.reachability.note_error(&error);
         self.telemetry.note_error(&error, reason);
     }
 }
@@ -113,6 +115,7 @@ struct Shared {
     config: ClientConfig,
     /// `None` when the sink is closed.
     producer: RwLock<Option<Arc<BaseProducer<Reports>>>>,
+    reachability: Reachability,
     /// How many producer threads run. The sink is flushed when none does.
     threads: watch::Sender<usize>,
 }
@@ -132,6 +135,7 @@ impl KafkaSink {
             topic: topic.into(),
             config: cluster.config(&DEFAULTS, &fixed),
             producer: RwLock::new(None),
+            reachability: Reachability::default(),
             threads: watch::Sender::new(0),
         });
         shared.start_producer(None)?;
@@ -147,6 +151,12 @@ impl KafkaSink {
         let mut threads = self.shared.threads.subscribe();
         // The sender is in `shared`, so this ends only when the number is zero.
         let _ended = threads.wait_for(|running| *running == 0).await;
+    }
+
+    /// Why votes cannot be written just now, as far as the producer knows: no broker, or a partition without a leader.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.reachability.trouble()
     }
 
     /// How many votes wait for their acknowledgement; a few events of the client may be among them.
@@ -171,7 +181,7 @@ impl Shared {
     /// Makes a producer with its thread, and puts it in the place of another one, or of none. Does nothing when something else is in
     /// that place by now.
     fn start_producer(self: &Arc<Self>, former: Option<&Arc<BaseProducer<Reports>>>) -> Result<(), crate::store::Source> {
-        let context = Reports { telemetry: Telemetry { client: "sink" } };
+        let context = Reports { telemetry: Telemetry { client: "sink" }, reachability: self.reachability.clone() };
         let producer: Arc<BaseProducer<Reports>> = Arc::new(self.config.create_with_context(context)?);
         // Held until the producer is in its place: its thread ends as soon as it sees that it is not.
         let mut place = self.producer.write().unwrap_or_else(PoisonError::into_inner);

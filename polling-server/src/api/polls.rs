@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use poem::http::{HeaderValue, StatusCode, header};
+use poem::http::{HeaderName, HeaderValue, StatusCode, header};
 use poem::{Request, Response};
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Header, Path, Query};
@@ -30,6 +30,8 @@ use super::visibility::{Sight, receipt_of, sight};
 use crate::live::views::Sendable;
 use crate::service::Service;
 
+/// RFC 9211: says that a poll is shown as it was last known, because the store cannot be read; `ttl` is below zero.
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// Polls on a page when the client does not say.
 const PAGE_LIMIT_DEFAULT: usize = 20;
 
@@ -98,6 +100,9 @@ impl Polls {
     ///
     /// Results that are hidden from this viewer have options without `votes` and `share`. More is shown to the holder of the owner
     /// token and, with `after_vote`, to a viewer whose cookie or token has a counted vote, or who passes the receipt of one.
+    ///
+    /// While the store cannot be read, a poll that is known is shown as it was last, and a `Cache-Status` with a `ttl` below zero
+    /// says so.
     #[oai(path = "/polls/:poll_id", method = "get", operation_id = "getPoll")]
     async fn get(
         &self,
@@ -208,6 +213,11 @@ async fn show(
     }
     if snapshot.poll.results != ResultsVisibility::Always {
         headers.insert(header::VARY, HeaderValue::from_static("authorization, cookie"));
+    }
+    if let Some(stale) = service.views.stale_for(snapshot.poll.id)
+        && let Ok(status) = HeaderValue::try_from(format!("polling-server; hit; ttl=-{}", stale.as_secs()))
+    {
+        headers.insert(CACHE_STATUS, status);
     }
     Ok(response)
 }

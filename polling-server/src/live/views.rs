@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use moka::sync::Cache;
@@ -24,6 +24,8 @@ const OPTION_BYTES: usize = 128;
 const FORGETTING_GROUPS: usize = 4096;
 /// How long a poll is shown without asking the store again: what a lost update costs a reader at most.
 const FRESH_FOR: Duration = Duration::from_secs(2);
+/// How long a reader of a known poll waits for a store that does not answer, before it is shown what is known.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Polls that are remembered not to be there, at most: some 2 MB.
 const ABSENT_MAX: u64 = 16_384;
@@ -93,16 +95,31 @@ impl PollView {
     }
 }
 
+/// A view, and how far it is to be trusted. It stays when it is not fresh any more, for the time in which the store cannot be read:
+/// it was true once, and nothing newer was shown here.
+#[derive(Clone)]
+struct Kept {
+    view: Arc<PollView>,
+    /// When the store or the news said last that it is the newest.
+    confirmed: Instant,
+    /// Whether news said since then that there is a newer one.
+    is_outdated: bool,
+    /// How often news had been lost by then.
+    losses: u64,
+}
+
 /// The polls that are shown, and how far counting has come.
 pub struct Views {
     polls: Arc<dyn PollStore>,
     clock: Arc<dyn Clock>,
-    cache: Cache<PollId, Arc<PollView>>,
+    cache: Cache<PollId, Kept>,
     absent: Cache<PollId, ()>,
     /// Held while a view is compared with the cached one and put in its place.
     placing: Mutex<()>,
     /// For each group of polls, grows whenever one was forgotten: a read that began before must not be cached after.
     forgotten: Box<[AtomicU64]>,
+    /// How often news was lost: what was confirmed before is not fresh.
+    losses: AtomicU64,
     progress: watch::Sender<Checkpoint>,
 }
 
@@ -110,37 +127,71 @@ impl Views {
     /// Views over this store.
     #[must_use]
     pub fn new(polls: Arc<dyn PollStore>, clock: Arc<dyn Clock>) -> Self {
-        let weigher = |_: &PollId, view: &Arc<PollView>| u32::try_from(view.bytes()).unwrap_or(u32::MAX);
-        let cache = Cache::builder().max_capacity(CACHED_BYTES_MAX).weigher(weigher).time_to_live(FRESH_FOR).build();
+        let weigher = |_: &PollId, kept: &Kept| u32::try_from(kept.view.bytes()).unwrap_or(u32::MAX);
+        let cache = Cache::builder().max_capacity(CACHED_BYTES_MAX).weigher(weigher).build();
         let absent = Cache::builder().max_capacity(ABSENT_MAX).time_to_live(ABSENT_FOR).build();
         let forgotten = (0..FORGETTING_GROUPS).map(|_| AtomicU64::new(0)).collect();
-        Self { polls, clock, cache, absent, placing: Mutex::new(()), forgotten, progress: watch::Sender::default() }
+        let losses = AtomicU64::new(0);
+        Self { polls, clock, cache, absent, placing: Mutex::new(()), forgotten, losses, progress: watch::Sender::default() }
     }
 
-    /// The poll as it is now; `None` when there is none. Never older than what [`absorb`](Self::absorb) was told.
+    /// The poll as it is now; `None` when there is none. Never older than what [`absorb`](Self::absorb) was told, as long as the store
+    /// can be read. While it cannot, the newest that was shown here, unless its definition is known to have changed.
     ///
     /// # Errors
     ///
     /// Those of the store, which is asked only when the poll is not cached and was not looked for in vain just now.
     pub async fn poll(&self, poll: PollId) -> Result<Option<Arc<PollView>>, StoreError> {
-        if let Some(view) = self.cache.get(&poll) {
-            return Ok(Some(view));
+        let kept = self.cache.get(&poll);
+        if let Some(kept) = kept.as_ref().filter(|kept| self.is_fresh(kept)) {
+            return Ok(Some(Arc::clone(&kept.view)));
         }
         if self.absent.contains_key(&poll) {
             return Ok(None);
         }
         let forgotten = self.forgotten(poll).load(Ordering::SeqCst);
-        let Some(snapshot) = self.polls.read(poll).await? else {
+        let read = match kept {
+            None => self.polls.read(poll).await?,
+            Some(kept) => match self.read_patiently(poll).await {
+                Some(Ok(read)) => read,
+                Some(Err(error)) if !error.is_retryable() => return Err(error),
+                Some(Err(_)) | None => return Ok(Some(kept.view)),
+            },
+        };
+        let Some(snapshot) = read else {
             self.note_absent(poll, forgotten);
             return Ok(None);
         };
         Ok(Some(self.place(PollView::new(snapshot, self.clock.now()), forgotten)))
     }
 
+    /// Reads a poll that can be shown without; `None` when that takes too long. A read that has begun goes on by itself: its
+    /// connection would have to be thrown away otherwise.
+    async fn read_patiently(&self, poll: PollId) -> Option<Result<Option<PollSnapshot>, StoreError>> {
+        let polls = Arc::clone(&self.polls);
+        let read = tokio::spawn(async move { polls.read(poll).await });
+        tokio::time::timeout(PATIENCE, read).await.ok()?.ok()
+    }
+
     /// The poll as [`poll`](Self::poll) would answer it without asking the store.
     #[must_use]
     pub fn cached(&self, poll: PollId) -> Option<Arc<PollView>> {
-        self.cache.get(&poll)
+        self.cache.get(&poll).filter(|kept| self.is_fresh(kept)).map(|kept| kept.view)
+    }
+
+    /// For how long the poll has been shown without the word of the store; `None` while it is fresh, or not kept.
+    #[must_use]
+    pub fn stale_for(&self, poll: PollId) -> Option<Duration> {
+        let kept = self.cache.get(&poll).filter(|kept| !self.is_fresh(kept))?;
+        Some(kept.confirmed.elapsed().saturating_sub(FRESH_FOR))
+    }
+
+    fn is_fresh(&self, kept: &Kept) -> bool {
+        !kept.is_outdated && kept.losses == self.losses.load(Ordering::SeqCst) && kept.confirmed.elapsed() < FRESH_FOR
+    }
+
+    fn confirmed(&self, view: Arc<PollView>) -> Kept {
+        Kept { view, confirmed: Instant::now(), is_outdated: false, losses: self.losses.load(Ordering::SeqCst) }
     }
 
     /// Takes in news.
@@ -176,7 +227,7 @@ impl Views {
         for group in &self.forgotten {
             group.fetch_add(1, Ordering::SeqCst);
         }
-        self.cache.invalidate_all();
+        self.losses.fetch_add(1, Ordering::SeqCst);
         self.absent.invalidate_all();
     }
 
@@ -189,24 +240,27 @@ impl Views {
     /// A tally says nothing of the definition. It fits the definition that is cached only when it is the very next version;
     /// otherwise the definition may have changed in between, and the poll is read again.
     fn absorb_tally(&self, tally: &Tally) {
-        let placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(cached) = self.cache.get(&tally.poll) else {
+        let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(kept) = self.cache.get(&tally.poll) else {
             // A read that is on its way may have begun before this tally was committed.
             self.forgotten(tally.poll).fetch_add(1, Ordering::SeqCst);
             self.absent.invalidate(&tally.poll);
             return;
         };
-        let known = cached.snapshot.tally.version;
+        let known = kept.view.snapshot.tally.version;
         if tally.version <= known {
             return;
         }
-        if tally.version.epoch == known.epoch && tally.version.number == known.number + 1 {
-            let snapshot = PollSnapshot { poll: cached.snapshot.poll.clone(), tally: tally.clone() };
-            self.cache.insert(tally.poll, Arc::new(PollView::new(snapshot, self.clock.now())));
+        let next = if tally.version.epoch == known.epoch && tally.version.number == known.number + 1 {
+            let snapshot = PollSnapshot { poll: kept.view.snapshot.poll.clone(), tally: tally.clone() };
+            let view = Arc::new(PollView::new(snapshot, self.clock.now()));
+            // It may be the one that was missing, and not the newest.
+            if kept.is_outdated { Kept { view, ..kept } } else { Kept { losses: kept.losses, ..self.confirmed(view) } }
         } else {
-            drop(placing);
-            self.forget(tally.poll);
-        }
+            self.forgotten(tally.poll).fetch_add(1, Ordering::SeqCst);
+            Kept { is_outdated: true, ..kept }
+        };
+        self.cache.insert(tally.poll, next);
     }
 
     fn forgotten(&self, poll: PollId) -> &AtomicU64 {
@@ -219,23 +273,31 @@ impl Views {
     fn note_absent(&self, poll: PollId, forgotten: u64) {
         let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
         if forgotten == self.forgotten(poll).load(Ordering::SeqCst) {
+            self.cache.invalidate(&poll);
             self.absent.insert(poll, ());
         }
     }
 
-    /// Caches the view unless a newer one is there, or something was forgotten since `forgotten` was read; answers the newer.
+    /// Keeps the view unless a newer one is there; answers the newer. When something was forgotten since `forgotten` was read, the
+    /// view may be outdated, or its poll be gone.
     fn place(&self, view: PollView, forgotten: u64) -> Arc<PollView> {
         let poll = view.snapshot.poll.id;
         let view = Arc::new(view);
         let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(cached) = self.cache.get(&poll)
-            && cached.snapshot.tally.version >= view.snapshot.tally.version
-        {
-            return cached;
+        let is_current = forgotten == self.forgotten(poll).load(Ordering::SeqCst);
+        let known = self.cache.get(&poll);
+        let newest = match &known {
+            Some(known) if known.view.snapshot.tally.version > view.snapshot.tally.version => return Arc::clone(&known.view),
+            // What was made ready to be sent stays of use.
+            Some(known) if known.view.snapshot.tally.version == view.snapshot.tally.version => Arc::clone(&known.view),
+            _ => view,
+        };
+        match known {
+            _ if is_current => self.cache.insert(poll, self.confirmed(Arc::clone(&newest))),
+            // It is shown now, so nothing older may be shown later.
+            Some(known) => self.cache.insert(poll, Kept { view: Arc::clone(&newest), is_outdated: true, ..known }),
+            None => {}
         }
-        if forgotten == self.forgotten(poll).load(Ordering::SeqCst) {
-            self.cache.insert(poll, Arc::clone(&view));
-        }
-        view
+        newest
     }
 }

@@ -29,7 +29,7 @@ use self::assembly::Generation;
 use self::reader::{Command, End, Event, Group, Reader, State};
 use super::{Refused, SourceError, SourceEvent, VoteSource};
 use crate::checkpoint::{Batch, Offset, Partition};
-use crate::kafka::{Cluster, Extent, View};
+use crate::kafka::{Cluster, Extent, Reachability, View};
 use crate::retry::Pauses;
 use crate::store::{Applied, StoreError};
 
@@ -151,6 +151,7 @@ pub struct KafkaSource {
     topic: String,
     group: String,
     shared: Arc<Shared>,
+    reachability: Reachability,
     /// How the reader is talked to; `None` before it was needed.
     commands: Mutex<Option<mpsc::Sender<Command>>>,
     view: Mutex<Option<Arc<View>>>,
@@ -179,6 +180,7 @@ impl KafkaSource {
             topic: topic.into(),
             group: group.into(),
             shared: Arc::default(),
+            reachability: Reachability::default(),
             commands: Mutex::default(),
             view: Mutex::default(),
             link: tokio::sync::Mutex::default(),
@@ -201,6 +203,12 @@ impl KafkaSource {
         }
     }
 
+    /// Why votes cannot be read just now, as far as the consumer knows: no broker, or a partition without a leader.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.reachability.trouble()
+    }
+
     fn view(&self) -> Result<Arc<View>, crate::store::Source> {
         let mut view = lock(&self.view);
         if let Some(view) = view.as_ref() {
@@ -215,7 +223,8 @@ impl KafkaSource {
     fn connect(&self) -> Result<tokio::sync::mpsc::Receiver<Event>, crate::store::Source> {
         let mut fixed = FIXED.to_vec();
         fixed.push(("group.id", &self.group));
-        let consumer: BaseConsumer<Group> = self.cluster.config(&DEFAULTS, &fixed).create_with_context(Group::new())?;
+        let consumer: BaseConsumer<Group> =
+            self.cluster.config(&DEFAULTS, &fixed).create_with_context(Group::new(self.reachability.clone()))?;
         consumer.subscribe(&[&self.topic])?;
         let view = self.view()?;
         let (commands, commanded) = mpsc::channel();

@@ -19,7 +19,7 @@ use super::assembly::{Assembly, Generation, Verdict};
 use super::watch::{Look, Sight};
 use super::{Shared, lock};
 use crate::checkpoint::{Offset, Partition, PartitionBatch};
-use crate::kafka::{Extent, Telemetry};
+use crate::kafka::{Extent, Reachability, Telemetry};
 
 /// How long a poll waits when nothing is under way: how late a command is obeyed at most.
 const IDLE_WAIT: Duration = Duration::from_millis(20);
@@ -93,21 +93,24 @@ enum Rebalance {
 /// costs a short pause of everybody when a worker comes or goes, since each begins again at its checkpoint.
 pub(super) struct Group {
     telemetry: Telemetry,
+    reachability: Reachability,
     rebalances: Mutex<VecDeque<Rebalance>>,
 }
 
 impl Group {
-    pub(super) fn new() -> Self {
-        Self { telemetry: Telemetry { client: "source" }, rebalances: Mutex::default() }
+    pub(super) fn new(reachability: Reachability) -> Self {
+        Self { telemetry: Telemetry { client: "source" }, reachability, rebalances: Mutex::default() }
     }
 }
 
 impl ClientContext for Group {
     fn stats(&self, statistics: Statistics) {
         self.telemetry.show(&statistics);
+        self.reachability.note(&statistics);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.reachability.note_error(&error);
         self.telemetry.note_error(&error, reason);
     }
 }

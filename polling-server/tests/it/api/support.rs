@@ -9,6 +9,7 @@ use poem::{Body, Endpoint, EndpointExt, Response};
 use polling_core::bus::memory::MemoryBus;
 use polling_core::clock::{Clock, ManualClock, Timestamp};
 use polling_core::ingest::Ingest;
+use polling_core::model::PollId;
 use polling_core::schedule::Scheduler;
 use polling_core::secret::Secret;
 use polling_core::shutdown::Shutdown;
@@ -215,6 +216,10 @@ pub(crate) struct Created {
 }
 
 impl Created {
+    pub(crate) fn poll_id(&self) -> PollId {
+        PollId::parse(&self.id).expect("the id of a poll")
+    }
+
     pub(crate) fn path(&self, rest: &str) -> String {
         format!("/polls/{}{rest}", self.id)
     }

@@ -201,7 +201,7 @@ async fn moody_until_told(mood: Mood) -> (Server, super::support::Created, Arc<A
     let server = Server::start_with(Setup { polls: Some(Arc::new(store)), ..setup });
     let poll = server.create(json!({})).await;
     // The store must be asked, and not what the creation left in the cache.
-    server.views.forget_all();
+    server.views.forget(poll.poll_id());
     is_moody.store(true, Ordering::SeqCst);
     (server, poll, is_moody)
 }
@@ -241,12 +241,32 @@ async fn a_read_that_fails_says_so_and_nothing_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_poll_that_is_known_is_shown_and_voted_on_while_the_store_is_away() {
+    for mood in [Mood::Unavailable, Mood::Slow] {
+        let (server, poll, is_moody) = moody_until_told(mood).await;
+        is_moody.store(false, Ordering::SeqCst);
+        assert_eq!(server.get(&poll.path("")).send().await.header("cache-status"), "");
+        is_moody.store(true, Ordering::SeqCst);
+        // News was lost, so what is known may be outdated.
+        server.views.forget_all();
+        let shown = server.get(&poll.path("")).send().await;
+        assert_eq!(shown.expect(200)["id"].as_str(), Some(&*poll.id));
+        assert_eq!(shown.header("cache-status"), "polling-server; hit; ttl=-0", "it says so");
+        server.vote(&poll, "ann", 1).await.expect(202);
+    }
+    // Nobody knows what became of a poll that is known to have changed.
+    let (server, poll) = moody(Mood::Unavailable).await;
+    check_trouble(&server.get(&poll.path("")).send().await, "unavailable", None);
+    check_trouble(&server.vote(&poll, "ann", 1).await, "not-recorded", Some("no"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_goes_away_does_not_cut_a_read_short() {
     for path in [None, Some("/leaderboard")] {
         let (server, poll, is_moody) = moody_until_told(Mood::Slow).await;
         // The leaderboard reads the polls that are on it.
         server.vote(&poll, "ann", 1).await.expect(202);
-        server.views.forget_all();
+        server.views.forget(poll.poll_id());
         is_moody.store(true, Ordering::SeqCst);
         let path = path.map_or_else(|| poll.path(""), str::to_owned);
         let request = server.get(&path).send();

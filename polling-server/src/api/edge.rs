@@ -1,7 +1,10 @@
 //! The outermost endpoint: what holds for every request and every answer.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use poem::error::{MethodNotAllowedError, ParsePathError};
 use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse, PathPattern, Request, Response};
@@ -18,8 +21,8 @@ use super::votes::cast_directly;
 const VOTE_PATTERN: &str = "/polls/:poll_id/vote";
 const POLL_PATTERN: &str = "/polls/:poll_id";
 
-/// Answers every error of every layer by a problem document, and HEAD wherever GET works; and takes the busiest requests past the
-/// router.
+/// Answers every error of every layer by a problem document, HEAD wherever GET works, and panics by 500; and takes the busiest
+/// requests past the router.
 pub(crate) struct Edge<E> {
     inner: E,
     desk: Arc<VoteDesk>,
@@ -137,10 +140,17 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
         let shortcut = Shortcut::of(&request);
-        let mut response = match shortcut {
-            Some(shortcut) => self.answer_directly(request, shortcut).await,
+        let answered = match shortcut {
+            Some(shortcut) => AssertUnwindSafe(self.answer_directly(request, shortcut)).catch_unwind().await,
             // Boxed, so that a request which takes a shortcut does not carry what the router needs: it is moved several times.
-            None => Box::pin(self.answer_indirectly(request)).await,
+            None => AssertUnwindSafe(Box::pin(self.answer_indirectly(request))).catch_unwind().await,
+        };
+        let mut response = match answered {
+            Ok(response) => response,
+            Err(panic) => {
+                tracing::error!(panic = panic_text(&*panic), "a handler panicked");
+                Problem::new(ProblemKind::Internal).into_response()
+            }
         };
         if let Some(shortcut) = shortcut {
             let pattern = if matches!(shortcut, Shortcut::Vote(_)) { &self.vote_pattern } else { &self.poll_pattern };
@@ -149,4 +159,9 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         Ok(response)
     }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }

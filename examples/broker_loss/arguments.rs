@@ -54,8 +54,9 @@ pub(crate) struct Arguments {
     /// Seed of everything that is random: the same seed sends the same votes.
     #[arg(long, default_value_t = 7)]
     pub(crate) seed: u64,
-    /// How long all must be well before something is killed, and until it counts as recovered.
-    #[arg(long, default_value = "5", value_parser = seconds)]
+    /// How long all must be well before something is killed, and until it counts as recovered; at least 4 s, because trouble takes so
+    /// long to show.
+    #[arg(long, default_value = "5", value_parser = calm_seconds)]
     pub(crate) calm_seconds: Duration,
     /// How long to wait for a recovery before the command of --revive runs.
     #[arg(long, default_value = "20", value_parser = seconds)]
@@ -82,6 +83,14 @@ fn seconds(text: &str) -> Result<Duration, String> {
     number.map(Duration::from_secs_f64).ok_or_else(|| format!("must be a number above 0 and at most {SECONDS_MAX}"))
 }
 
+/// A vote that is not shown is noticed after 3 s, one that is not acknowledged after 1 s.
+const CALM_SECONDS_LEAST: Duration = Duration::from_secs(4);
+
+fn calm_seconds(text: &str) -> Result<Duration, String> {
+    let long_enough = |calm: &Duration| *calm >= CALM_SECONDS_LEAST;
+    seconds(text).ok().filter(long_enough).ok_or_else(|| format!("must be a number from 4 to {SECONDS_MAX}"))
+}
+
 fn share(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok().filter(|number| (0.0..=1.0).contains(number));
     number.ok_or_else(|| "must be a number between 0 and 1".to_owned())
@@ -97,6 +106,6 @@ mod tests {
     fn the_command_line_is_sound() {
         Arguments::command().debug_assert();
         assert!(Arguments::try_parse_from(["broker_loss"]).is_err(), "a server must be named");
-        assert!(Arguments::try_parse_from(["broker_loss", "--url", "x", "--calm-seconds", "0"]).is_err());
+        assert!(Arguments::try_parse_from(["broker_loss", "--url", "x", "--calm-seconds", "3.9"]).is_err(), "too short");
     }
 }

@@ -123,8 +123,8 @@ async fn outcomes(targets: &[Target], receipts: Vec<String>, settle: Duration) -
 
 async fn look_up_all(mut connection: Connection, receipts: Vec<String>, settle: Duration) -> Result<Vec<String>, Failure> {
     let mut outcomes = Vec::with_capacity(receipts.len());
-    let give_up = Instant::now() + settle;
     for receipt in receipts {
+        let give_up = Instant::now() + settle;
         let mut pauses = Pauses::default();
         outcomes.push(loop {
             let status = receipts::look_up(&mut connection, &receipt).await;

@@ -49,7 +49,8 @@ async fn a_browser_gets_a_cookie_with_its_first_vote_and_is_known_by_it() {
     assert_eq!((second.header("set-cookie"), server.votes(&poll).await), ("", vec![0, 1, 0]));
     server.delete(&poll.path("/vote")).header("cookie", &cookies).send().await.expect(202);
     assert_eq!(server.votes(&poll).await, [0, 0, 0]);
-    let forged = format!("{}A", &cookie[..cookie.len() - 1]);
+    // The last character may be an A already.
+    let forged = format!("{}{}", &cookie[..cookie.len() - 1], if cookie.ends_with('A') { 'Q' } else { 'A' });
     let stranger = server.post(&poll.path("/vote"), &json!({ "choices": [3] })).header("cookie", &forged).send().await;
     stranger.expect(202);
     assert!(stranger.header("set-cookie").starts_with("polling_voter="), "a forged cookie is no cookie");

@@ -14,8 +14,10 @@ use polling_core::settings::{Setting, SettingError, Settings, duration};
 use thiserror::Error;
 
 use crate::api::access::{Access, IdentitySource};
+use crate::api::rate_limits::{Rate, Rates};
 use crate::credentials::CredentialError;
 use crate::serve::Limits;
+use crate::transport::client_address::{TrustedProxies, network};
 
 const fn setting(name: &'static str, default: Option<&'static str>, help: &'static str) -> Setting {
     Setting { name, default, help, secret: false }
@@ -69,6 +71,17 @@ pub const SETTINGS: &[Setting] = &[
     setting("jwt-audience", None, "Audience that a token must name"),
     setting("jwt-issuer", None, "Issuer that a token must name"),
     setting("secure-cookies", Some("false"), "true marks cookies Secure on plain HTTP, too, because a proxy in front speaks TLS"),
+    setting(
+        "rate-per-address",
+        Some("none"),
+        "Requests of one address: COUNT/s, COUNT/m or COUNT/h, with :BURST for what may come at once, like 50/s:200; or none",
+    ),
+    setting("rate-per-voter", Some("none"), "Votes of one voter in one poll, written in the same way, like 10/m:20; or none"),
+    setting(
+        "trusted-proxies",
+        None,
+        "Networks of the proxies whose X-Forwarded-For is believed, comma-separated: 10.0.0.0/8,192.0.2.1,2001:db8::/32",
+    ),
     setting("handler-deadline", Some("5s"), "How long a request waits for the log or the store (100ms to 5m)"),
     setting("drain", Some("10s"), "How long requests in flight may take to end when the server stops (0s to 1h)"),
     setting(
@@ -116,6 +129,8 @@ pub struct Config {
     pub drain: Duration,
     /// Bounds of every connection.
     pub limits: Limits,
+    /// Whose word is taken for where a request comes from.
+    pub proxies: TrustedProxies,
     /// Bounds and pace of live sockets.
     pub live: Live,
     /// How the log is written.
@@ -188,6 +203,8 @@ impl Reader<'_> {
             self.check_identity(identity, tokens.is_some());
         }
         let secure_cookies = self.value("secure-cookies", "true or false", |text| text.parse().ok());
+        let rates = self.rates();
+        let proxies = self.list("trusted-proxies", "addresses or networks, like 10.0.0.0/8", network);
         let handler_deadline = self.duration("handler-deadline", "100ms", "5m");
         let drain = self.duration("drain", "0s", "1h");
         let limits = self.limits();
@@ -205,10 +222,17 @@ impl Reader<'_> {
             urls,
             secret: secret?,
             origins: origins?,
-            access: Access { identities: identity?, tokens: tokens?, api_keys: api_keys?, secure_cookies: secure_cookies? },
+            access: Access {
+                identities: identity?,
+                tokens: tokens?,
+                api_keys: api_keys?,
+                secure_cookies: secure_cookies?,
+                rates: rates?,
+            },
             handler_deadline: handler_deadline?,
             drain: drain?,
             limits: limits?,
+            proxies: TrustedProxies::new(proxies?),
             live: live?,
             log_format: log_format?,
             warnings,
@@ -253,6 +277,14 @@ impl Reader<'_> {
             let reason = "voter-identity has jwt, and without a key no token can be checked";
             self.errors.push(self.settings.missing("jwt-secret-file", reason).into());
         }
+    }
+
+    fn rates(&mut self) -> Option<Rates> {
+        let expected = "COUNT/s, COUNT/m or COUNT/h, perhaps with :BURST, counts up to a million, or none";
+        let rate = |text: &str| if text == "none" { Some(None) } else { Rate::parse(text).map(Some) };
+        let address = self.value("rate-per-address", expected, rate);
+        let voter = self.value("rate-per-voter", expected, rate);
+        Some(Rates { address: address?, voter: voter? })
     }
 
     fn limits(&mut self) -> Option<Limits> {

@@ -38,6 +38,7 @@ use crate::serve::{Drained, Limits, Transport, serve};
 use crate::service::Service;
 use crate::store_watch::{StoreTrouble, WatchedPolls};
 use crate::telemetry;
+use crate::transport::client_address::TrustedProxies;
 use crate::transport::requests::Requests;
 
 /// Connections of the admin listener: some probes and scrapers, and no more, so that it can be left open within a cluster.
@@ -251,14 +252,15 @@ pub async fn run_opened<E: Endpoint + 'static>(
         announce("admin", &listener);
         let endpoint = Admin::new(readiness.clone(), metrics, memory_log.clone());
         let limits = Limits { connections_max: ADMIN_CONNECTIONS_MAX, ..config.limits };
-        let transport = Transport { limits, origins: Vec::new(), requests: None };
+        let transport = Transport { limits, origins: Vec::new(), proxies: TrustedProxies::default(), requests: None };
         tokio::spawn(serve(listener, endpoint, transport, admin_stop.clone(), ADMIN_DRAIN))
     });
     let (api_stop, sockets) = (Shutdown::new(), TaskTracker::new());
     let endpoint =
         routes(Wiring { service: Arc::new(service), hub, config, shutdown: api_stop.clone(), sockets: sockets.clone() });
     let requests = Some(Arc::new(Requests::new()));
-    let transport = Transport { limits: config.limits, origins: config.origins.clone(), requests };
+    let (limits, origins, proxies) = (config.limits, config.origins.clone(), config.proxies.clone());
+    let transport = Transport { limits, origins, proxies, requests };
     announce("API", &listeners.api);
     let mut api = tokio::spawn(serve(listeners.api, endpoint, transport, api_stop.clone(), config.drain));
     readiness.note_serving();

@@ -4,6 +4,7 @@
 //! algorithm on; hence this loop over hyper, which serves the same endpoints.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
 use poem::http::uri::Scheme;
 use poem::web::{LocalAddr, RemoteAddr};
-use poem::{Body, Endpoint, PathPattern, Request, RequestParts, Response};
+use poem::{Body, Endpoint, IntoResponse, PathPattern, Request, RequestParts, Response};
 use polling_core::retry::Pauses;
 use polling_core::shutdown::Shutdown;
 use socket2::{SockRef, TcpKeepalive};
@@ -32,6 +33,7 @@ use tokio_util::task::TaskTracker;
 use tower::Layer;
 
 use crate::transport::body::{Late, TimelyBody};
+use crate::transport::client_address::TrustedProxies;
 use crate::transport::refusal::{explanation, last_problem, problem_bytes};
 use crate::transport::requests::{Requests, method_number};
 use crate::transport::{cors, wire::Wire};
@@ -71,6 +73,8 @@ pub struct Transport {
     pub limits: Limits,
     /// Origins whose pages may use the endpoint from a browser, beside its own.
     pub origins: Vec<HeaderValue>,
+    /// Whose word is taken for the address that a request comes from.
+    pub proxies: TrustedProxies,
     /// Counts the requests, if given.
     pub requests: Option<Arc<Requests>>,
 }
@@ -95,7 +99,12 @@ where
     let server = Server {
         cors: cors::layer(&transport.origins),
         http: http(&transport.limits),
-        shared: Arc::new(Shared { endpoint, requests: transport.requests, body_timeout: transport.limits.body_timeout }),
+        shared: Arc::new(Shared {
+            endpoint,
+            requests: transport.requests,
+            proxies: transport.proxies,
+            body_timeout: transport.limits.body_timeout,
+        }),
         limits: transport.limits,
         stop: CancellationToken::new(),
         cut: CancellationToken::new(),
@@ -260,7 +269,7 @@ fn problem_of(wire: &Wire, unread: &[u8], error: Option<&hyper::Error>) -> Optio
 /// The two ends of a connection, and what it knows of the request in hand.
 struct Peer {
     local: LocalAddr,
-    remote: RemoteAddr,
+    remote: SocketAddr,
     late: Late,
 }
 
@@ -272,7 +281,7 @@ impl Peer {
         let socket = SockRef::from(stream);
         // A peer that vanished without a word would otherwise be kept for hours.
         socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(PEER_SILENCE).with_interval(PEER_SILENCE / 3).with_retries(3))?;
-        Ok(Self { local: LocalAddr(local.into()), remote: RemoteAddr(remote.into()), late: Late::default() })
+        Ok(Self { local: LocalAddr(local.into()), remote, late: Late::default() })
     }
 }
 
@@ -280,6 +289,7 @@ impl Peer {
 struct Shared<E> {
     endpoint: E,
     requests: Option<Arc<Requests>>,
+    proxies: TrustedProxies,
     body_timeout: Duration,
 }
 
@@ -307,10 +317,11 @@ impl<E: Endpoint> Shared<E> {
         } else {
             TimelyBody::new(incoming, self.body_timeout, peer.late.clone()).boxed().into()
         };
-        let parts = RequestParts::from((parts, peer.local.clone(), peer.remote.clone(), Scheme::HTTP));
-        let answer = AssertUnwindSafe(self.endpoint.get_response(Request::from_parts(parts, body))).catch_unwind().await;
+        let client = SocketAddr::new(self.proxies.client(peer.remote.ip(), &parts.headers), peer.remote.port());
+        let parts = RequestParts::from((parts, peer.local.clone(), RemoteAddr(client.into()), Scheme::HTTP));
+        let answer = AssertUnwindSafe(self.endpoint.call(Request::from_parts(parts, body))).catch_unwind().await;
         let late = peer.late.take();
-        match answer {
+        match answer.map(|answered| answered.map_or_else(poem::Error::into_response, IntoResponse::into_response)) {
             // What the endpoint made of the error says less than the reason.
             Ok(response) if late && !response.status().is_success() => {
                 last_problem(StatusCode::REQUEST_TIMEOUT, explanation(StatusCode::REQUEST_TIMEOUT))

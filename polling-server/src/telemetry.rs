@@ -22,6 +22,11 @@ fn describe() {
     describe_histogram!(REQUEST_SECONDS, Unit::Seconds, "from the head of a request to the head of its answer");
     describe_counter!("polling_http_refused_total", Unit::Count, "what came on a connection and was not a request");
     describe_counter!("polling_http_accept_errors_total", Unit::Count, "connections that could not be accepted");
+    describe_counter!(
+        "polling_rate_limited_total",
+        Unit::Count,
+        "requests and votes that were refused because there were too many"
+    );
     describe_gauge!(WAITING_VOTES, Unit::Count, "votes that wait in the log of this process");
     describe_counter!("polling_news_lost_total", Unit::Count, "times that news came too fast and some was lost");
 }

@@ -9,6 +9,8 @@ use serde::Deserialize;
 use subtle::{Choice, ConstantTimeEq};
 use thiserror::Error;
 
+use super::rate_limits::Rates;
+
 /// Bytes of a shared secret for tokens, at least: RFC 7518 wants as many as the digest has.
 pub const TOKEN_SECRET_BYTES_MIN: usize = 32;
 /// Characters of a token's subject, at most: as many as a declared voter may have.
@@ -49,6 +51,8 @@ pub struct Access {
     pub api_keys: Vec<ApiKey>,
     /// Whether cookies are marked `Secure` even when the request did not come over TLS, because a proxy in front has it.
     pub secure_cookies: bool,
+    /// How often.
+    pub rates: Rates,
 }
 
 impl Access {
@@ -60,6 +64,7 @@ impl Access {
             tokens: None,
             api_keys: Vec::new(),
             secure_cookies: false,
+            rates: Rates::default(),
         }
     }
 

@@ -48,8 +48,10 @@ impl<D: Described> ApiResponse for Answer<D> {
     fn meta() -> MetaResponses {
         let mut responses = D::answers();
         // Problems of one status are one response of the document, because a status is a key in it.
-        let mut kinds: Vec<ProblemKind> = D::PROBLEMS.iter().copied().chain([ProblemKind::Internal]).collect();
+        let mut kinds: Vec<ProblemKind> =
+            D::PROBLEMS.iter().copied().chain([ProblemKind::RateLimited, ProblemKind::Internal]).collect();
         kinds.sort_by_key(|kind| kind.facts().status);
+        kinds.dedup();
         responses.extend(
             kinds
                 .chunk_by(|left, right| left.facts().status == right.facts().status)

@@ -81,7 +81,7 @@ async fn cast(desk: &VoteDesk, caller: Caller<'_>, poll: Option<PollId>, bytes: 
     };
     let wait = preferred_wait(caller.headers);
     let taken = take_all(desk, poll, votes).await;
-    let settled = taken.into_iter().map(async |taken| desk.settle(taken?, wait).await);
+    let settled = taken.into_iter().map(async |taken| desk.settle(&taken?, wait).await);
     answer(&join_all(settled).await, wait)
 }
 

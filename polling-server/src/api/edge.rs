@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use poem::error::{MethodNotAllowedError, ParsePathError};
 use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse, PathPattern, Request, Response};
@@ -14,8 +15,10 @@ use super::operations::MethodTable;
 use super::polls::show_directly;
 use super::problem::{Problem, response_of_status};
 use super::problem_kind::ProblemKind;
+use super::rate_limits::RateLimit;
 use super::vote_desk::VoteDesk;
 use super::votes::cast_directly;
+use crate::transport::client_address::client_address;
 
 /// The routes that have a way past the router, as the router would name them.
 const VOTE_PATTERN: &str = "/polls/:poll_id/vote";
@@ -27,6 +30,7 @@ pub(crate) struct Edge<E> {
     inner: E,
     desk: Arc<VoteDesk>,
     methods: MethodTable,
+    rate_limit: Option<RateLimit>,
     vote_pattern: PathPattern,
     poll_pattern: PathPattern,
 }
@@ -58,10 +62,11 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
     /// The edge around `inner`, whose paths take these methods.
     pub(crate) fn new(inner: E, desk: Arc<VoteDesk>, methods: MethodTable) -> Self {
         let [vote_pattern, poll_pattern] = [VOTE_PATTERN, POLL_PATTERN].map(|pattern| PathPattern(pattern.into()));
-        Self { inner, desk, methods, vote_pattern, poll_pattern }
+        let rate_limit = RateLimit::of_addresses(desk.service().access.rates);
+        Self { inner, desk, methods, rate_limit, vote_pattern, poll_pattern }
     }
 
-    async fn answer_directly(&self, request: Request, shortcut: Shortcut) -> Response {
+    async fn answer_directly(&self, request: Box<Request>, shortcut: Shortcut) -> Response {
         let answered = match shortcut {
             Shortcut::Vote(poll) => cast_directly(&self.desk, request, poll).await,
             Shortcut::Poll(poll) => show_directly(self.desk.service(), &request, poll).await,
@@ -138,26 +143,28 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
 impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
     type Output = Response;
 
-    async fn call(&self, request: Request) -> poem::Result<Response> {
+    fn call(&self, request: Request) -> impl Future<Output = poem::Result<Response>> + Send {
         let shortcut = Shortcut::of(&request);
-        let answered = match shortcut {
-            Some(shortcut) => AssertUnwindSafe(self.answer_directly(request, shortcut)).catch_unwind().await,
-            // Boxed, so that a request which takes a shortcut does not carry what the router needs: it is moved several times.
-            None => AssertUnwindSafe(Box::pin(self.answer_indirectly(request))).catch_unwind().await,
+        // Boxed, because a future is moved several times on its way to the connection that polls it, and every connection keeps
+        // room for one: without the box, for all that the longest way through the server needs.
+        let refused = self.rate_limit.as_ref().and_then(|limit| limit.admit_address(client_address(&request)).err());
+        let answering: BoxFuture<'_, Response> = match (refused, shortcut) {
+            (Some(problem), _) => Box::pin(std::future::ready(problem.into_response())),
+            (None, Some(shortcut)) => Box::pin(self.answer_directly(Box::new(request), shortcut)),
+            (None, None) => Box::pin(self.answer_indirectly(request)),
         };
-        let mut response = match answered {
-            Ok(response) => response,
-            Err(panic) => {
+        async move {
+            let mut response = AssertUnwindSafe(answering).catch_unwind().await.unwrap_or_else(|panic| {
                 tracing::error!(panic = panic_text(&*panic), "a handler panicked");
                 Problem::new(ProblemKind::Internal).into_response()
+            });
+            if let Some(shortcut) = shortcut {
+                let pattern = if matches!(shortcut, Shortcut::Vote(_)) { &self.vote_pattern } else { &self.poll_pattern };
+                response.set_data(pattern.clone());
             }
-        };
-        if let Some(shortcut) = shortcut {
-            let pattern = if matches!(shortcut, Shortcut::Vote(_)) { &self.vote_pattern } else { &self.poll_pattern };
-            response.set_data(pattern.clone());
+            response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            Ok(response)
         }
-        response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        Ok(response)
     }
 }
 

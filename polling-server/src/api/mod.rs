@@ -24,6 +24,7 @@ pub mod problem;
 pub mod problem_kind;
 mod problem_schema;
 mod rankings;
+pub mod rate_limits;
 mod recent_voters;
 mod request_body;
 mod security;

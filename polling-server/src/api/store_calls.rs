@@ -74,7 +74,8 @@ pub(crate) async fn existing_poll(service: &Service, poll: Option<PollId>) -> Re
         return Ok(view);
     }
     let views = Arc::clone(&service.views);
-    read(service, async move { views.poll(poll).await }).await?.ok_or_else(not_found)
+    // Boxed, so that the many votes for a poll that is at hand do not carry the reading of one that is not.
+    Box::pin(read(service, async move { views.poll(poll).await })).await?.ok_or_else(not_found)
 }
 
 /// What became of a vote, and what was asked under its name.

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::problem::Problem;
 use super::problem_kind::ProblemKind;
+use super::rate_limits::RateLimit;
 use super::recent_voters::RecentVoters;
 use super::store_calls::{self, undisturbed, within};
 use crate::service::Service;
@@ -65,12 +66,14 @@ pub(crate) enum Taken {
 pub(crate) struct VoteDesk {
     service: Arc<Service>,
     recent: RecentVoters,
+    rate_limit: Option<RateLimit>,
 }
 
 impl VoteDesk {
     /// A desk that has seen nobody yet.
     pub(crate) fn new(service: Arc<Service>) -> Self {
-        Self { service, recent: RecentVoters::new() }
+        let rate_limit = RateLimit::of_voters(service.access.rates);
+        Self { service, recent: RecentVoters::new(), rate_limit }
     }
 
     /// The parts of the system.
@@ -81,12 +84,15 @@ impl VoteDesk {
     /// Takes a vote; waits for its outcome up to `wait`. Dropping the future leaves the vote recorded or not, as a lost answer does.
     pub(crate) async fn submit(&self, poll: &Poll, submission: Submission, wait: Option<Duration>) -> Result<Accepted, Problem> {
         let taken = self.take(poll, submission).await?;
-        self.settle(taken, wait).await
+        self.settle(&taken, wait).await
     }
 
     /// The first half of [`submit`](Self::submit): when it is over, a vote that the voter casts next stands later in the log.
     pub(crate) async fn take(&self, poll: &Poll, submission: Submission) -> Result<Taken, Problem> {
         let Submission { voter, vote_id, kind } = submission;
+        if let Some(limit) = &self.rate_limit {
+            limit.admit_voter(voter)?;
+        }
         let accepted_at = self.service.clock.now();
         let id = vote_id.unwrap_or_else(|| VoteId(Uuid::new_v4()));
         let vote = Vote { poll: poll.id, voter, id, accepted_at, kind };
@@ -101,18 +107,18 @@ impl VoteDesk {
         {
             return answer.map(Taken::Answered);
         }
-        let recorded = self.record(vote).await?;
+        let recorded = recorded(within(self.service.limits.deadline, self.service.sink.record(vote)).await)?;
         self.recent.note(voter);
         Ok(Taken::Recorded { vote, recorded })
     }
 
     /// The second half of [`submit`](Self::submit): what became of the vote, as far as it is known or becomes known within `wait`.
-    pub(crate) async fn settle(&self, taken: Taken, wait: Option<Duration>) -> Result<Accepted, Problem> {
+    pub(crate) async fn settle(&self, taken: &Taken, wait: Option<Duration>) -> Result<Accepted, Problem> {
         let (vote, recorded) = match taken {
-            Taken::Answered(accepted) => return Ok(accepted),
+            Taken::Answered(accepted) => return Ok(accepted.clone()),
             Taken::Recorded { vote, recorded } => (vote, recorded),
         };
-        let receipt = Receipt::of(&vote, recorded.position);
+        let receipt = Receipt::of(vote, recorded.position);
         // The ways that few votes take are boxed, so that all the others carry less with them.
         let (outcome, is_conflict) = match (recorded.outcome, wait) {
             (None, Some(wait)) => {
@@ -123,24 +129,10 @@ impl VoteDesk {
         };
         match outcome {
             _ if is_conflict => Err(vote_id_used()),
-            None | Some(Outcome::Counted | Outcome::Superseded) => Ok(self.accepted(&vote, &receipt, outcome.is_some())),
+            None | Some(Outcome::Counted | Outcome::Superseded) => Ok(self.accepted(vote, &receipt, outcome.is_some())),
             Some(Outcome::Duplicate) => Err(Problem::new(ProblemKind::AlreadyVoted)),
             Some(Outcome::Late) => Err(Problem::new(ProblemKind::PollClosed)),
-            Some(Outcome::Invalid) => Err(Box::pin(self.invalid(&vote)).await),
-        }
-    }
-
-    async fn record(&self, vote: Vote) -> Result<Recorded, Problem> {
-        match within(self.service.limits.deadline, self.service.sink.record(vote)).await {
-            Some(Ok(recorded)) => Ok(recorded),
-            Some(Err(error)) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a vote was not acknowledged");
-                Err(Problem::new(match error {
-                    SinkError::NotRecorded { .. } => ProblemKind::NotRecorded,
-                    SinkError::Unknown { .. } => ProblemKind::OutcomeUnknown,
-                }))
-            }
-            None => Err(Problem::new(ProblemKind::OutcomeUnknown)),
+            Some(Outcome::Invalid) => Err(Box::pin(self.invalid(vote)).await),
         }
     }
 
@@ -224,6 +216,20 @@ impl VoteDesk {
             tokio::time::sleep_until(look_at).await;
         }
     }
+}
+
+/// What the log said of a vote, or the problem when it did not take it; `None`: it did not say in time.
+fn recorded(answer: Option<Result<Recorded, SinkError>>) -> Result<Recorded, Problem> {
+    let error = match answer {
+        Some(Ok(recorded)) => return Ok(recorded),
+        Some(Err(error)) => error,
+        None => return Err(Problem::new(ProblemKind::OutcomeUnknown)),
+    };
+    tracing::warn!(error = &error as &dyn std::error::Error, "a vote was not acknowledged");
+    Err(Problem::new(match error {
+        SinkError::NotRecorded { .. } => ProblemKind::NotRecorded,
+        SinkError::Unknown { .. } => ProblemKind::OutcomeUnknown,
+    }))
 }
 
 fn vote_id_used() -> Problem {

@@ -51,7 +51,7 @@ impl Votes {
         body: JsonBody<VoteRequest, VOTE_BYTES_MAX>,
     ) -> Answer<CastVote> {
         let answered = match read_ballot(&self.0, Caller::of(request), poll_id.0.0.ok(), &body.bytes).await {
-            Ok(ballot) => cast(&self.0, ballot).await,
+            Ok(ballot) => cast(&self.0, &ballot).await,
             Err(problem) => Err(problem),
         };
         answered.into()
@@ -98,14 +98,14 @@ impl Votes {
 }
 
 /// `POST /polls/{id}/vote` without the dispatch through the document.
-pub(crate) async fn cast_directly(desk: &VoteDesk, mut request: Request, poll: Option<PollId>) -> Result<Response, Problem> {
+pub(crate) async fn cast_directly(desk: &VoteDesk, mut request: Box<Request>, poll: Option<PollId>) -> Result<Response, Problem> {
     let body = request.take_body();
     let bytes = read_json_bytes(request.headers(), body, VOTE_BYTES_MAX).await?;
     let ballot = read_ballot(desk, Caller::of(&request), poll, &bytes).await?;
     // The connection's buffer is used again only when nothing refers to the request in it: otherwise a new one is made for each
     // vote that waits for the log.
     drop((request, bytes));
-    cast(desk, ballot).await
+    cast(desk, &ballot).await
 }
 
 /// A vote that was read, and what its answer depends on besides its fate.
@@ -127,13 +127,16 @@ async fn read_ballot(desk: &VoteDesk, caller: Caller<'_>, poll: Option<PollId>, 
     Ok(Ballot { wait: preferred_wait(caller.headers), view, submission, set_cookie: voter.set_cookie })
 }
 
-async fn cast(desk: &VoteDesk, ballot: Ballot) -> Result<Response, Problem> {
+async fn cast(desk: &VoteDesk, ballot: &Ballot) -> Result<Response, Problem> {
     let Ballot { view, submission, wait, set_cookie } = ballot;
-    match desk.submit(&view.snapshot().poll, submission, wait).await {
-        Ok(accepted) => Ok(accepted_response(&accepted, Extras { set_cookie, wait_seconds: wait.map(|wait| wait.as_secs()) })),
+    match desk.submit(&view.snapshot().poll, *submission, *wait).await {
+        Ok(accepted) => {
+            let extras = Extras { set_cookie: set_cookie.clone(), wait_seconds: wait.map(|wait| wait.as_secs()) };
+            Ok(accepted_response(&accepted, extras))
+        }
         // The vote may have been recorded, or will be sent again: either way the browser must stay the same voter.
         Err(problem) if matches!(problem.kind(), ProblemKind::OutcomeUnknown | ProblemKind::NotRecorded) => {
-            Err(problem.with_cookie(set_cookie))
+            Err(problem.with_cookie(set_cookie.clone()))
         }
         Err(problem) => Err(problem),
     }

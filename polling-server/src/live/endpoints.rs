@@ -1,9 +1,7 @@
 //! The addresses of the sockets.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use poem::web::RemoteAddr;
 use poem::{Request, Response};
 use polling_core::model::{PollId, Version};
 use polling_core::shutdown::Shutdown;
@@ -19,6 +17,7 @@ use crate::api::problem::{FieldError, Problem};
 use crate::api::problem_kind::ProblemKind;
 use crate::api::store_calls;
 use crate::service::Service;
+use crate::transport::client_address::client_address;
 
 /// Opens sockets.
 pub struct Live {
@@ -110,12 +109,8 @@ impl Live {
         if self.shutdown.is_requested() {
             return Err(Problem::with_detail(ProblemKind::Unavailable, "the server is stopping"));
         }
-        Ok((self.doorkeeper.enter(address(request.remote_addr()))?, self.sockets.token()))
+        Ok((self.doorkeeper.enter(client_address(request))?, self.sockets.token()))
     }
-}
-
-fn address(remote: &RemoteAddr) -> IpAddr {
-    remote.as_socket_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), std::net::SocketAddr::ip)
 }
 
 /// What the client says it has seen: `?after=EPOCH.VERSION`.

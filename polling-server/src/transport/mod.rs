@@ -1,6 +1,7 @@
 //! Pieces of the HTTP transport that [`serve`](crate::serve) is put together from.
 
 pub mod body;
+pub mod client_address;
 pub mod cors;
 pub mod refusal;
 pub mod requests;

@@ -8,9 +8,10 @@ use futures_util::{SinkExt, StreamExt};
 use poem::http::StatusCode;
 use poem::web::websocket::{Message, WebSocket};
 use poem::web::{Data, Path};
-use poem::{Body, Endpoint, EndpointExt, IntoResponse, Response, Route, get, handler, post};
+use poem::{Body, Endpoint, EndpointExt, IntoResponse, Request, Response, Route, get, handler, post};
 use polling_core::shutdown::Shutdown;
 use polling_server::serve::{Drained, Limits, Transport, serve};
+use polling_server::transport::client_address::{TrustedProxies, client_address, network};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
@@ -57,6 +58,11 @@ async fn hello(Path(name): Path<String>) -> String {
 }
 
 #[handler]
+async fn where_from(request: &Request) -> String {
+    client_address(request).to_string()
+}
+
+#[handler]
 async fn panic() -> &'static str {
     panic!("on purpose")
 }
@@ -92,12 +98,13 @@ pub(crate) struct Server {
 
 pub(crate) fn transport() -> Transport {
     let limits = Limits { connections_max: 100, header_timeout: SOON * 3, body_timeout: SOON * 3, write_timeout: SOON * 3 };
-    Transport { limits, origins: Vec::new(), requests: None }
+    Transport { limits, origins: Vec::new(), proxies: TrustedProxies::default(), requests: None }
 }
 
 fn routes(gate: Gate, dropped: mpsc::UnboundedSender<()>) -> impl Endpoint + 'static {
     Route::new()
         .at("/hello/:name", get(hello))
+        .at("/client", get(where_from))
         .at("/wait", get(wait))
         .at("/echo", post(echo))
         .at("/panic", get(panic))
@@ -186,6 +193,18 @@ impl Client {
 
 pub(crate) fn request(method: &str, path: &str) -> String {
     format!("{method} {path} HTTP/1.1\r\nhost: test\r\n\r\n")
+}
+
+#[tokio::test]
+async fn only_a_trusted_proxy_says_where_a_request_comes_from() {
+    let forwarded =
+        "GET /client HTTP/1.1\r\nhost: test\r\nx-forwarded-for: 203.0.113.9, 198.51.100.1\r\nconnection: close\r\n\r\n";
+    for (trusted, client) in [("127.0.0.1", "198.51.100.1"), ("127.0.0.2", "127.0.0.1")] {
+        let proxies = TrustedProxies::new(network(trusted).into_iter().collect());
+        let server = Server::start(Transport { proxies, ..transport() }, SOON).await;
+        let answer = server.exchange(forwarded).await;
+        assert!(answer.ends_with(&format!("\r\n{client}")), "{answer}");
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod live_document;
 mod pages;
 mod pending;
 mod polls;
+mod rates;
 mod repeats;
 mod support;
 mod troubles;

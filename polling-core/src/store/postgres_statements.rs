@@ -128,8 +128,8 @@ pub(super) const REPLACE_VOTES: &str = "UPDATE votes SET accepted_at = new.accep
      WHERE votes.ctid = new.place";
 pub(super) const ADD_PAST: &str = "INSERT INTO past_votes (poll, voter, vote_id, outcome, choices) \
      SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::smallint[], $5::bytea[]) ON CONFLICT DO NOTHING";
-pub(super) const ADD_DEAD_LETTER: &str =
-    "INSERT INTO dead_letters (log_partition, log_offset, reason, record, record_bytes) VALUES ($1, $2, $3, $4, $5)";
+pub(super) const ADD_DEAD_LETTERS: &str = "INSERT INTO dead_letters (log_partition, log_offset, reason, record, record_bytes) \
+     SELECT * FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::bytea[], $5::bigint[])";
 /// In the order of the numbers, as everybody does who locks several polls.
 pub(super) const LOCK_POLLS: &str = concat!(
     "SELECT number, id, archived, version, voters, closes_at, last_accepted_at, tally, ",
@@ -202,7 +202,7 @@ pub(super) const ALL: &[&str] = &[
     ADD_VOTES,
     REPLACE_VOTES,
     ADD_PAST,
-    ADD_DEAD_LETTER,
+    ADD_DEAD_LETTERS,
     LOCK_POLLS,
     WRITE_POLLS,
     MOVE_CHECKPOINTS,

@@ -185,7 +185,7 @@ impl Ingest {
         match self.store.checkpoint().await {
             Ok(checkpoint) => {
                 while let Some(&partition) = self.unstarted.last() {
-                    if let Err(error) = self.source.start(partition, checkpoint.next(partition)).await {
+                    if let Err(error) = self.source.start(partition, checkpoint.next(partition), checkpoint.last(partition)).await {
                         tracing::warn!(error = &error as &dyn std::error::Error, partition = partition.0, "cannot start");
                         return Step::SourceTrouble;
                     }

@@ -69,8 +69,8 @@ async fn lock_checkpoints(connection: &mut Connection, batch: &Batch) -> Result<
     Ok(fence(batch, &checkpoint)?)
 }
 
-/// A row of `checkpoints`.
-pub(super) fn checkpoint_row(row: &PgRow) -> Result<(crate::checkpoint::Partition, Offset), StoreError> {
+/// Where a locked checkpoint stands.
+fn checkpoint_row(row: &PgRow) -> Result<(crate::checkpoint::Partition, Offset), StoreError> {
     Ok((pg::partition(row)?, sound(Offset::new(column(row, "next_offset")?), "a checkpoint")?))
 }
 

@@ -144,15 +144,17 @@ pub(super) const WRITE_POLLS: &str = "UPDATE polls SET version = new.version, vo
      WHERE polls.ctid = new.place";
 pub(super) const MOVE_CHECKPOINTS: &str = "UPDATE checkpoints SET next_offset = new.next_offset, counted = counted + new.counted_more, \
      superseded = superseded + new.superseded_more, duplicate = duplicate + new.duplicate_more, late = late + new.late_more, \
-     invalid = invalid + new.invalid_more, repeated = repeated + new.repeated_more \
+     invalid = invalid + new.invalid_more, repeated = repeated + new.repeated_more, \
+     last_digest = new.last_digest, digested_offset = new.next_offset \
      FROM unnest($1::integer[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], \
-     $8::bigint[], $9::bigint[]) \
+     $8::bigint[], $9::bigint[], $10::bytea[]) \
      AS new (log_partition, expected_offset, next_offset, counted_more, superseded_more, duplicate_more, late_more, \
-     invalid_more, repeated_more) \
+     invalid_more, repeated_more, last_digest) \
      WHERE checkpoints.log_partition = new.log_partition AND checkpoints.next_offset = new.expected_offset";
 
 // Reading what was applied.
-pub(super) const CHECKPOINTS: &str = "SELECT log_partition, next_offset FROM checkpoints";
+pub(super) const CHECKPOINTS: &str = "SELECT log_partition, next_offset, \
+     CASE WHEN digested_offset = next_offset THEN last_digest END AS last_digest FROM checkpoints";
 pub(super) const TALLIES: &str =
     concat!("SELECT id, version, voters, tally, ", epoch!(), " FROM polls WHERE id = ANY($1::uuid[]) AND NOT archived");
 pub(super) const LEADERS: &str = "SELECT polls.id, counted.option, counted.votes \

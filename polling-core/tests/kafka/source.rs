@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use polling_core::checkpoint::{Batch, Entry, Offset, Partition, PartitionBatch};
+use polling_core::checkpoint::{Batch, Entry, Offset, Partition, PartitionBatch, RecordDigest};
 use polling_core::kafka::Cluster;
 use polling_core::model::codec;
 use polling_core::source::kafka::KafkaSource;
@@ -21,6 +21,7 @@ mock_tests! {
     more_than_a_batch_waits_and_nothing_of_it_is_lost,
     what_cannot_be_read_is_a_dead_letter_and_a_newer_version_stops_its_partition,
     a_place_behind_the_end_of_the_log_stops_the_partition,
+    a_log_is_known_by_the_last_record_that_was_counted,
     a_worker_that_closes_leaves_its_partitions_to_the_other,
     reading_goes_on_when_the_brokers_come_back,
 }
@@ -96,12 +97,12 @@ async fn reading_begins_where_the_store_says_and_again_wherever_it_says() {
     write(&cluster, TOPIC, 0, &crowd.iter().map(codec::encode).collect::<Vec<_>>());
     let source = KafkaSource::new(cluster, TOPIC, "group");
     let [partition] = assigned(&source).await[..] else { panic!("one partition") };
-    source.start(partition, offset(40)).await.expect("started");
+    source.start(partition, offset(40), None).await.expect("started");
     let entries = read(&source, partition, 40, 60).await;
     assert_eq!(entries, crowd[40..].iter().copied().map(Entry::Vote).collect::<Vec<_>>());
-    source.start(partition, offset(90)).await.expect("started again");
+    source.start(partition, offset(90), None).await.expect("started again");
     read(&source, partition, 90, 10).await;
-    source.start(partition, Offset::ZERO).await.expect("started again");
+    source.start(partition, Offset::ZERO, None).await.expect("started again");
     read(&source, partition, 0, 100).await;
 }
 
@@ -111,9 +112,9 @@ async fn a_partition_that_was_not_started_yields_nothing_and_the_others_do() {
     write(&cluster, TOPIC, 1, &votes(5));
     let source = KafkaSource::new(cluster.clone(), TOPIC, "group");
     assert_eq!(assigned(&source).await.len(), 2);
-    source.start(Partition(1), Offset::ZERO).await.expect("started");
+    source.start(Partition(1), Offset::ZERO, None).await.expect("started");
     read(&source, Partition(1), 0, 5).await;
-    source.start(Partition(0), offset(3)).await.expect("started");
+    source.start(Partition(0), offset(3), None).await.expect("started");
     read(&source, Partition(0), 3, 2).await;
     write(&cluster, TOPIC, 1, &votes(2));
     read(&source, Partition(1), 5, 2).await;
@@ -123,7 +124,7 @@ async fn more_than_a_batch_waits_and_nothing_of_it_is_lost() {
     let (_brokers, cluster) = mock(1);
     let source = KafkaSource::new(cluster.clone(), TOPIC, "group");
     let [partition] = assigned(&source).await[..] else { panic!("one partition") };
-    source.start(partition, Offset::ZERO).await.expect("started");
+    source.start(partition, Offset::ZERO, None).await.expect("started");
     write(&cluster, TOPIC, 0, &votes(35_000));
     read(&source, partition, 0, 35_000).await;
 }
@@ -134,7 +135,7 @@ async fn what_cannot_be_read_is_a_dead_letter_and_a_newer_version_stops_its_part
     let source = KafkaSource::new(cluster.clone(), TOPIC, "group");
     assigned(&source).await;
     for partition in [Partition(0), Partition(1)] {
-        source.start(partition, Offset::ZERO).await.expect("started");
+        source.start(partition, Offset::ZERO, None).await.expect("started");
     }
     let entries = read(&source, Partition(0), 0, 2).await;
     assert!(matches!(&entries[..], [Entry::Vote(_), Entry::DeadLetter(letter)] if letter.bytes == b"rubbish"));
@@ -152,9 +153,32 @@ async fn a_place_behind_the_end_of_the_log_stops_the_partition() {
     write(&cluster, TOPIC, 0, &votes(5));
     let source = KafkaSource::new(cluster, TOPIC, "group");
     let [partition] = assigned(&source).await[..] else { panic!("one partition") };
-    source.start(partition, offset(9)).await.expect("it is answered by an event");
+    source.start(partition, offset(9), None).await.expect("it is answered by an event");
     let (_, text) = alarm(&source).await;
     assert_eq!(text, "the next record to count is at offset 9 and the log ends at 5: it was cut, or it is another one");
+}
+
+async fn a_log_is_known_by_the_last_record_that_was_counted() {
+    let (_brokers, cluster) = mock(1);
+    write(&cluster, TOPIC, 0, &votes(5));
+    let first = KafkaSource::new(cluster.clone(), TOPIC, "group");
+    let [partition] = assigned(&first).await[..] else { panic!("one partition") };
+    first.start(partition, Offset::ZERO, None).await.expect("started");
+    let (mut next, mut last) = (Offset::ZERO, None);
+    while next < offset(5) {
+        let batch = batch(&first).await;
+        (next, last) = (batch.parts()[0].next(), batch.parts()[0].last);
+    }
+    first.close().await;
+    // Another process, which knows what the store keeps.
+    write(&cluster, TOPIC, 0, &votes(2));
+    let second = KafkaSource::new(cluster, TOPIC, "group");
+    assigned(&second).await;
+    second.start(partition, next, last).await.expect("started");
+    read(&second, partition, 5, 2).await;
+    // The topic goes on beyond the checkpoint, and is not the one that was counted.
+    second.start(partition, next, Some(RecordDigest::of(b"another record"))).await.expect("it is answered by an event");
+    assert_eq!(alarm(&second).await.1, "the record at offset 4 is not the one that was counted: the log is another");
 }
 
 async fn a_worker_that_closes_leaves_its_partitions_to_the_other() {
@@ -175,7 +199,7 @@ async fn reading_goes_on_when_the_brokers_come_back() {
     let (brokers, cluster) = mock(1);
     let source = KafkaSource::new(cluster.clone(), TOPIC, "group");
     let [partition] = assigned(&source).await[..] else { panic!("one partition") };
-    source.start(partition, Offset::ZERO).await.expect("started");
+    source.start(partition, Offset::ZERO, None).await.expect("started");
     write(&cluster, TOPIC, 0, &votes(3));
     read(&source, partition, 0, 3).await;
     brokers.broker_down(-1).expect("all brokers go");
@@ -188,7 +212,7 @@ async fn reading_goes_on_when_the_brokers_come_back() {
                 Ok(SourceEvent::Batch(batch)) => return batch,
                 Ok(SourceEvent::Assigned(partitions)) => {
                     for partition in partitions {
-                        source.start(partition, offset(3)).await.expect("started");
+                        source.start(partition, offset(3), None).await.expect("started");
                     }
                 }
                 Ok(SourceEvent::Revoked(_)) | Err(_) => {}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use polling_core::checkpoint::{Batch, Checkpoint, DeadLetter, Entry, Offset, Partition, PartitionBatch};
+use polling_core::checkpoint::{Batch, Checkpoint, DeadLetter, Entry, Offset, Partition, PartitionBatch, RecordDigest};
 use polling_core::clock::Timestamp;
 use polling_core::conformance::fixture::{NOW, at, batch, cast, part, poll, retract};
 use polling_core::model::{Outcome, Poll, Vote};
@@ -16,6 +16,7 @@ use crate::postgres_schema::{Place, Session, audit, open};
 crate::tests![
     workers_on_different_partitions_add_to_the_same_polls,
     of_two_workers_on_one_partition_one_is_fenced,
+    a_program_that_knows_no_digests_leaves_none_that_is_wrong,
     a_batch_of_rubbish_is_set_aside_in_one_statement,
     a_partition_that_comes_back_is_not_taken_for_known,
     a_voter_who_moves_to_another_partition_is_counted_once,
@@ -87,6 +88,18 @@ async fn workers_on_different_partitions_add_to_the_same_polls(place: Place) {
     assert_eq!(store.checkpoint().await.expect("read"), expected);
 }
 
+async fn a_program_that_knows_no_digests_leaves_none_that_is_wrong(place: Place) {
+    let (store, options) = place.store().await;
+    let last = Some(RecordDigest::of(b"a record"));
+    let letter = |number| Entry::DeadLetter(DeadLetter { bytes: vec![number], reason: "rubbish".to_owned() });
+    let part = PartitionBatch { partition: Partition(0), first: Offset::ZERO, entries: vec![letter(0)], last };
+    store.apply(&Batch::single(part)).await.expect("applied");
+    assert_eq!(store.checkpoint().await.expect("read").last(Partition(0)), last);
+    let mut older = Session::open(place.url(), &options.schema).await;
+    older.run("UPDATE checkpoints SET next_offset = next_offset + 1, invalid = invalid + 1").await;
+    assert_eq!(store.checkpoint().await.expect("read").last(Partition(0)), None);
+}
+
 /// However far the server is: a statement for each record would take longer than a transaction may.
 async fn a_batch_of_rubbish_is_set_aside_in_one_statement(place: Place) {
     let (store, options) = place.store().await;
@@ -94,7 +107,7 @@ async fn a_batch_of_rubbish_is_set_aside_in_one_statement(place: Place) {
         |number: usize| Entry::DeadLetter(DeadLetter { bytes: vec![7; number % 99], reason: "not\0readable".to_owned() });
     let mut entries: Vec<Entry> = (0..9_999).map(letter).collect();
     entries.push(Entry::DeadLetter(DeadLetter { bytes: vec![7; 1 << 20], reason: "long ".repeat(1000) }));
-    let part = PartitionBatch { partition: Partition(3), first: Offset::ZERO, entries };
+    let part = PartitionBatch { partition: Partition(3), first: Offset::ZERO, entries, last: None };
     let mut auditor = Session::open(place.url(), &options.schema).await;
     auditor.run("CREATE TABLE statements (number bigint)").await;
     auditor

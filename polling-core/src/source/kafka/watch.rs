@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use tokio::sync::mpsc::WeakSender;
+
 use super::Shared;
-use super::reader::Command;
+use super::reader::{Command, Event};
 use crate::checkpoint::Offset;
 use crate::kafka::{Extent, View};
 
@@ -26,8 +28,14 @@ pub(super) struct Sight {
     pub(super) extent: Extent,
 }
 
-/// Looks until nobody can ask any more.
-pub(super) fn watch(view: &View, shared: &Arc<Shared>, looks: &mpsc::Receiver<Look>, reader: &mpsc::Sender<Command>) {
+/// Looks until the reader ends, or was given up, which shows in that nobody takes its `events`.
+pub(super) fn watch(
+    view: &View,
+    shared: &Arc<Shared>,
+    looks: &mpsc::Receiver<Look>,
+    reader: &mpsc::Sender<Command>,
+    events: &WeakSender<Event>,
+) {
     // Known as early as can be: what is read from now on is read from this topic.
     let mut is_another_topic = shared.is_another_topic(view.topic_id());
     loop {
@@ -37,6 +45,10 @@ pub(super) fn watch(view: &View, shared: &Arc<Shared>, looks: &mpsc::Receiver<Lo
         match looks.recv_timeout(WATCH_INTERVAL) {
             Ok(Look) | Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => return,
+        }
+        // One that hangs in the client obeys no command any more, and must not gather them.
+        if events.upgrade().is_none_or(|events| events.is_closed()) {
+            return;
         }
         let mut sights = BTreeMap::new();
         for partition in shared.partitions() {

@@ -119,6 +119,8 @@ async fn create(cluster: &Cluster, rules: &TopicRules, brokers: usize) -> Result
         .set("min.insync.replicas", &min_in_sync)
         .set("unclean.leader.election.enable", "false")
         .set("cleanup.policy", "delete")
+        // By the clock of the brokers: what a server with a clock of last year writes would be too old to be kept at once.
+        .set("message.timestamp.type", "LogAppendTime")
         .set("retention.ms", if rules.holds_votes { RETENTION_MS_VOTES } else { RETENTION_MS_UPDATES })
         .set("retention.bytes", "-1");
     let options = AdminOptions::new().request_timeout(Some(ADMIN_WAIT)).operation_timeout(Some(ADMIN_WAIT));

@@ -18,7 +18,7 @@ use polling_core::sink::kafka::KafkaSink;
 use polling_core::source::kafka::KafkaSource;
 use polling_core::source::{SourceEvent, VoteSource};
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList};
 use uuid::Uuid;
@@ -30,6 +30,7 @@ use crate::source::{alarm, assigned, event, offset, read, votes, write};
 real_tests! {
     a_log_in_kafka_is_a_vote_log,
     a_bus_over_kafka_is_an_update_bus,
+    a_bus_whose_topic_grows_is_read_whole_again,
     urls_open_a_log_and_a_bus,
     a_topic_is_created_by_its_rules_and_a_weak_one_is_refused,
     records_that_are_gone_stop_their_partition_and_no_other,
@@ -97,6 +98,26 @@ async fn a_bus_over_kafka_is_an_update_bus(cluster: Cluster) {
     };
     update_bus(bus).await;
     update_bus(async || Arc::new(FaultyBus::new(bus().await, Faults::none())) as Arc<dyn UpdateBus>).await;
+}
+
+async fn a_bus_whose_topic_grows_is_read_whole_again(cluster: Cluster) {
+    let topic = fresh("updates");
+    ensure_topic(&cluster, &TopicRules::updates(&*topic)).await.expect("created");
+    let bus = KafkaBus::open(cluster.clone(), &*topic).expect("opened");
+    let mut before = bus.subscribe().await.expect("subscribed");
+    admin(cluster.brokers()).create_partitions([&NewPartitions::new(&topic, 8)], &options()).await.expect("more partitions");
+    // Whoever listens is told to begin again, within a bound.
+    let ended = tokio::time::timeout(Duration::from_secs(40), async { while before.next().await.is_some() {} });
+    ended.await.expect("the stream ends");
+    let mut after = bus.subscribe().await.expect("subscribed");
+    // Of eight publishers at least one writes into a partition that is new.
+    for number in 0..8 {
+        let update = Update::Progress { partition: Partition(number), next: offset(1) };
+        let publisher = KafkaBus::open(cluster.clone(), &*topic).expect("opened");
+        publisher.publish(vec![update.clone()]).await.expect("published");
+        let news = tokio::time::timeout(Duration::from_secs(20), after.next()).await.expect("it comes");
+        assert_eq!(news, Some(Notice::Updates([update].into())));
+    }
 }
 
 async fn urls_open_a_log_and_a_bus(cluster: Cluster) {

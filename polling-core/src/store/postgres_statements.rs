@@ -128,8 +128,11 @@ pub(super) const REPLACE_VOTES: &str = "UPDATE votes SET accepted_at = new.accep
      WHERE votes.ctid = new.place";
 pub(super) const ADD_PAST: &str = "INSERT INTO past_votes (poll, voter, vote_id, outcome, choices) \
      SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::smallint[], $5::bytea[]) ON CONFLICT DO NOTHING";
+/// In the place of an older one only when a person has had the partition counted from its beginning again.
 pub(super) const ADD_DEAD_LETTERS: &str = "INSERT INTO dead_letters (log_partition, log_offset, reason, record, record_bytes) \
-     SELECT * FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::bytea[], $5::bigint[])";
+     SELECT * FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::bytea[], $5::bigint[]) \
+     ON CONFLICT (log_partition, log_offset) DO UPDATE \
+     SET reason = excluded.reason, record = excluded.record, record_bytes = excluded.record_bytes";
 /// In the order of the numbers, as everybody does who locks several polls.
 pub(super) const LOCK_POLLS: &str = concat!(
     "SELECT number, id, archived, version, voters, closes_at, last_accepted_at, tally, ",

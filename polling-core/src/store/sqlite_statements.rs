@@ -159,8 +159,9 @@ pub(super) const WRITE_TOTALS: &str = "UPDATE tallies SET votes = CAST(substr(it
 pub(super) const WRITE_PAST: &str = "INSERT INTO past_votes (poll, voter, vote_id, outcome, choices) \
      SELECT CAST(substr(value, 1, 19) AS INTEGER), unhex(substr(value, 20, 32)), unhex(substr(value, 52, 32)), \
      CAST(substr(value, 84, 19) AS INTEGER), nullif(unhex(substr(value, 103)), x'') FROM json_each(?1)";
+/// In the place of an older one only when a person has had the partition counted from its beginning again.
 pub(super) const WRITE_DEAD_LETTER: &str =
-    "INSERT INTO dead_letters (log_partition, log_offset, reason, record, record_bytes) VALUES (?1, ?2, ?3, ?4, ?5)";
+    "REPLACE INTO dead_letters (log_partition, log_offset, reason, record, record_bytes) VALUES (?1, ?2, ?3, ?4, ?5)";
 
 // Reading what was applied.
 pub(super) const CHECKPOINTS: &str = "SELECT log_partition, next_offset, last_digest FROM checkpoints";

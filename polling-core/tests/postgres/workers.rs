@@ -18,6 +18,7 @@ crate::tests![
     of_two_workers_on_one_partition_one_is_fenced,
     a_program_that_knows_no_digests_leaves_none_that_is_wrong,
     a_batch_of_rubbish_is_set_aside_in_one_statement,
+    a_partition_can_be_counted_from_its_beginning_again,
     a_partition_that_comes_back_is_not_taken_for_known,
     a_voter_who_moves_to_another_partition_is_counted_once,
     a_poll_that_closes_meanwhile_has_no_late_vote_counted,
@@ -123,6 +124,24 @@ async fn a_batch_of_rubbish_is_set_aside_in_one_statement(place: Place) {
     const LONGEST: &str = "SELECT max(length(record)::bigint + length(reason) + record_bytes) FROM dead_letters";
     assert_eq!(auditor.ask::<i64>(LONGEST).await, [64 * 1024 + 1000 + (1 << 20)]);
     audit(&place, &options).await;
+}
+
+/// As README.md says for a topic that was made anew on purpose.
+async fn a_partition_can_be_counted_from_its_beginning_again(place: Place) {
+    let (store, options) = place.store().await;
+    let poll = poll(2, |_| {});
+    create(&store, &poll).await;
+    let mut person = Session::open(place.url(), &options.schema).await;
+    for (voter, rubbish) in [(1, b"old"), (2, b"new")] {
+        let letter = Entry::DeadLetter(DeadLetter { bytes: rubbish.to_vec(), reason: "rubbish".to_owned() });
+        let entries = vec![letter, Entry::Vote(cast(&poll, voter, voter, &[1]))];
+        let last = Some(RecordDigest::of(rubbish));
+        let part = PartitionBatch { partition: Partition(0), first: Offset::ZERO, entries, last };
+        store.apply(&Batch::single(part)).await.expect("applied");
+        assert_eq!(person.ask::<Vec<u8>>("SELECT record FROM dead_letters").await, [rubbish.to_vec()]);
+        person.run("DELETE FROM checkpoints WHERE log_partition = 0").await;
+    }
+    assert_eq!(voters(&store, &poll).await, 2);
 }
 
 async fn of_two_workers_on_one_partition_one_is_fenced(place: Place) {

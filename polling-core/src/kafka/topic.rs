@@ -86,7 +86,15 @@ pub async fn ensure_topic(cluster: &Cluster, rules: &TopicRules) -> Result<usize
     };
     if !rules.accept_weak {
         let settings = settings(cluster, &rules.name).await.map_err(unreachable)?;
-        let weaknesses = weaknesses(rules, layout, |name| settings.get(name).and_then(|entry| entry.value.clone()));
+        let setting = |name: &str| settings.get(name).and_then(|entry| entry.value.clone());
+        let weaknesses = weaknesses(rules, layout, setting);
+        if let Some(bytes) = setting("retention.bytes").filter(|bytes| bytes != "-1") {
+            tracing::warn!(
+                topic = rules.name,
+                bytes,
+                "the topic of votes drops records by size, however young and uncounted they are"
+            );
+        }
         if !weaknesses.is_empty() {
             return Err(TopicError::Weak { topic: rules.name.clone(), weaknesses });
         }

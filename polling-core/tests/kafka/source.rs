@@ -1,6 +1,8 @@
 //! What comes out of the log, from where, and when a partition stops.
 
 use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use polling_core::checkpoint::{Batch, Entry, Offset, Partition, PartitionBatch, RecordDigest};
@@ -22,6 +24,7 @@ mock_tests! {
     what_cannot_be_read_is_a_dead_letter_and_a_newer_version_stops_its_partition,
     a_place_behind_the_end_of_the_log_stops_the_partition,
     a_log_is_known_by_the_last_record_that_was_counted,
+    a_record_that_is_damaged_stops_its_partition_and_no_other,
     a_worker_that_closes_leaves_its_partitions_to_the_other,
     reading_goes_on_when_the_brokers_come_back,
 }
@@ -38,6 +41,56 @@ pub(super) fn write(cluster: &Cluster, topic: &str, partition: i32, records: &[V
         producer.send(record).map_err(|(error, _)| error).expect("sent");
     }
     producer.flush(PATIENCE).expect("written");
+}
+
+/// Writes a record whose checksum is wrong, which no client does, as a broker keeps it whose disk has lost a bit.
+/// <https://kafka.apache.org/documentation/#recordbatch>
+fn write_damaged(broker: &str, partition: i32, value: &[u8]) {
+    // Lengths below 64 and small differences are one byte each: twice the number.
+    let twice = |number: usize| vec![u8::try_from(2 * number).expect("a short record")];
+    // No attributes, no differences, no key (minus one is written as one), the value, no headers.
+    let body = [vec![0, 0, 0, 1], twice(value.len()), value.to_vec(), vec![0]].concat();
+    let record = [twice(body.len()), body].concat();
+    let (no_producer, no_time) = ((-1_i64).to_be_bytes(), 0_i64.to_be_bytes());
+    let after_checksum = [
+        &[0; 2][..], // Attributes.
+        &[0; 4],     // The last record is the first.
+        &no_time,
+        &no_time,
+        &no_producer,
+        &[0xff; 2], // No epoch of a producer.
+        &[0xff; 4], // No sequence.
+        &1_i32.to_be_bytes(),
+        &record,
+    ]
+    .concat();
+    let counted = i32::try_from(4 + 1 + 4 + after_checksum.len()).expect("a short batch");
+    let batch = [&[0; 8][..], &counted.to_be_bytes(), &[0; 4], &[2], &0xdead_beef_u32.to_be_bytes(), &after_checksum].concat();
+    let text = |text: &str| [&i16::try_from(text.len()).expect("a short text").to_be_bytes()[..], text.as_bytes()].concat();
+    let request = [
+        &[0, 0, 0, 7, 0, 0, 0, 1][..], // Produce, version 7, the first request.
+        &text("test"),
+        &[0xff; 2],              // No transaction.
+        &[0xff; 2],              // All replicas acknowledge.
+        &5000_i32.to_be_bytes(), // Milliseconds.
+        &1_i32.to_be_bytes(),    // One topic,
+        &text(TOPIC),
+        &1_i32.to_be_bytes(), // one partition,
+        &partition.to_be_bytes(),
+        &i32::try_from(batch.len()).expect("a short batch").to_be_bytes(),
+        &batch,
+    ]
+    .concat();
+    let mut stream = TcpStream::connect(broker).expect("connected");
+    stream.write_all(&u32::try_from(request.len()).expect("a short request").to_be_bytes()).expect("sent");
+    stream.write_all(&request).expect("sent");
+    let mut size = [0; 4];
+    stream.read_exact(&mut size).expect("answered");
+    let mut answer = vec![0; u32::from_be_bytes(size) as usize];
+    stream.read_exact(&mut answer).expect("answered");
+    // Behind the number of the request, one topic with its name, and one partition with its number.
+    let error = 4 + 4 + 2 + TOPIC.len() + 4 + 4;
+    assert_eq!(answer[error..error + 2], [0, 0], "it is in the log");
 }
 
 pub(super) fn votes(count: u32) -> Vec<Vec<u8>> {
@@ -179,6 +232,28 @@ async fn a_log_is_known_by_the_last_record_that_was_counted() {
     // The topic goes on beyond the checkpoint, and is not the one that was counted.
     second.start(partition, next, Some(RecordDigest::of(b"another record"))).await.expect("it is answered by an event");
     assert_eq!(alarm(&second).await.1, "the record at offset 4 is not the one that was counted: the log is another");
+}
+
+async fn a_record_that_is_damaged_stops_its_partition_and_no_other() {
+    let (brokers, cluster) = mock(2);
+    let leader = cluster.brokers().split(',').next().expect("a broker").to_owned();
+    brokers.partition_leader(TOPIC, 0, Some(1)).expect("the first broker leads");
+    write(&cluster, TOPIC, 0, &votes(3));
+    write_damaged(&leader, 0, b"a vote");
+    write(&cluster, TOPIC, 0, &votes(3));
+    let source = KafkaSource::new(cluster.clone(), TOPIC, "group");
+    assert_eq!(assigned(&source).await.len(), 2);
+    for partition in [Partition(0), Partition(1)] {
+        source.start(partition, Offset::ZERO, None).await.expect("started");
+    }
+    read(&source, Partition(0), 0, 3).await;
+    let (partition, text) = alarm(&source).await;
+    assert_eq!(
+        (partition, &*text),
+        (Partition(0), "the record at offset 3, or the one before it, is damaged on the broker that leads")
+    );
+    write(&cluster, TOPIC, 1, &votes(3));
+    read(&source, Partition(1), 0, 3).await;
 }
 
 async fn a_worker_that_closes_leaves_its_partitions_to_the_other() {

@@ -250,7 +250,14 @@ impl Reader {
         }
         let positions: Vec<_> = self.state.assembly.progress().collect();
         for (partition, next, last_progress) in positions {
-            let Some(&Sight { position, extent }) = sights.get(&partition) else { continue };
+            let Some(&Sight { position, extent, is_damaged }) = sights.get(&partition) else { continue };
+            if is_damaged && position == next {
+                self.stop(
+                    partition,
+                    format!("the record at offset {next}, or the one before it, is damaged on the broker that leads"),
+                );
+                continue;
+            }
             if extent.first > next || self.is_truncated(partition, next, position, extent) {
                 self.stop(partition, out_of_range(next, extent));
                 continue;
@@ -336,7 +343,11 @@ impl Reader {
             KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) => {
                 self.state.is_offset_lost = true;
                 // A watch that is gone has nobody to tell.
-                let _gone = self.look.send(Look);
+                let _gone = self.look.send(Look::Usual);
+            }
+            // The client leaves the record out, loses its way behind it, and does not say in which partition.
+            KafkaError::MessageConsumption(RDKafkaErrorCode::BadMessage) => {
+                let _gone = self.look.send(Look::Close);
             }
             KafkaError::MessageConsumption(code) if is_trouble(*code) && self.state.outbox.is_empty() => {
                 self.state.outbox.push_back(Event::Trouble(error.to_string()));
@@ -510,7 +521,7 @@ mod tests {
 
     fn sight(end: i64) -> BTreeMap<Partition, Sight> {
         let extent = Extent { first: offset(0), end: offset(end) };
-        BTreeMap::from([(P, Sight { position: offset(5), extent })])
+        BTreeMap::from([(P, Sight { position: offset(5), extent, is_damaged: false })])
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a line of the journal says. Votes stand in it in the wire format of the crate, which is kept readable for ever.
 
-use polling_core::checkpoint::{Batch, DeadLetter, Entry, Offset, Partition, PartitionBatch};
+use polling_core::checkpoint::{Batch, DeadLetter, Entry, Offset, Partition, PartitionBatch, RecordDigest};
 use polling_core::clock::Timestamp;
 use polling_core::model::codec::{decode, encode};
 use polling_core::model::{OwnerKey, Poll, PollId, PollParts, ResultsVisibility};
@@ -36,6 +36,8 @@ pub(crate) struct PartRecord {
     partition: u32,
     first: i64,
     entries: Vec<EntryRecord>,
+    /// What the last of them is recognised by, where the log keeps its records.
+    last: Option<[u8; 16]>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -91,6 +93,7 @@ pub(crate) fn parts_of(batch: &Batch) -> Vec<PartRecord> {
         partition: part.partition.0,
         first: part.first.get(),
         entries: part.entries.iter().map(entry_of).collect(),
+        last: part.last.map(|last| last.0),
     };
     batch.parts().iter().map(part).collect()
 }
@@ -110,7 +113,8 @@ pub(crate) fn read_batch(parts: Vec<PartRecord>) -> Option<Batch> {
 
 fn read_part(part: PartRecord) -> Option<PartitionBatch> {
     let entries: Option<Vec<Entry>> = part.entries.into_iter().map(read_entry).collect();
-    Some(PartitionBatch { partition: Partition(part.partition), first: Offset::new(part.first)?, entries: entries? })
+    let (first, last) = (Offset::new(part.first)?, part.last.map(RecordDigest));
+    Some(PartitionBatch { partition: Partition(part.partition), first, entries: entries?, last })
 }
 
 fn read_entry(entry: EntryRecord) -> Option<Entry> {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use sha2::{Digest, Sha256};
+
 use crate::model::Vote;
 
 /// A partition of the vote log. A log without partitions has only number 0.
@@ -81,6 +83,24 @@ pub struct DeadLetter {
     pub reason: String,
 }
 
+/// What a record is recognised by when it is read again: the beginning of its SHA-256.
+///
+/// A checkpoint that keeps the one of its last record tells the log that was counted from another one that stands under the same name
+/// and is long enough: a topic that was deleted and made anew, or a log that was cut and has grown again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RecordDigest(pub [u8; 16]);
+
+impl RecordDigest {
+    /// The digest of a record as it stands in the log.
+    #[must_use]
+    pub fn of(record: &[u8]) -> Self {
+        let whole: [u8; 32] = Sha256::digest(record).into();
+        let mut beginning = [0; 16];
+        beginning.copy_from_slice(&whole[..16]);
+        Self(beginning)
+    }
+}
+
 /// Consecutive records of one partition. Their offsets are `first`, `first + 1`, …: a batch with a hole cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionBatch {
@@ -90,6 +110,8 @@ pub struct PartitionBatch {
     pub first: Offset,
     /// The records, in the order of the log.
     pub entries: Vec<Entry>,
+    /// What the last record is recognised by; `None` from a log that does not keep its records.
+    pub last: Option<RecordDigest>,
 }
 
 impl PartitionBatch {
@@ -155,15 +177,22 @@ impl Batch {
     }
 }
 
-/// For every partition that was ever applied, the offset of the next record. A partition that is not named starts at 0.
+/// For every partition that was ever applied, the offset of the next record, and what the record before it is recognised by, where
+/// that is known. A partition that is not named starts at 0.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Checkpoint(BTreeMap<Partition, Offset>);
+pub struct Checkpoint(BTreeMap<Partition, (Offset, Option<RecordDigest>)>);
 
 impl Checkpoint {
     /// The offset of the next record to apply.
     #[must_use]
     pub fn next(&self, partition: Partition) -> Offset {
-        self.0.get(&partition).copied().unwrap_or_default()
+        self.0.get(&partition).map(|(next, _)| *next).unwrap_or_default()
+    }
+
+    /// What the last record that was applied is recognised by, where that is known.
+    #[must_use]
+    pub fn last(&self, partition: Partition) -> Option<RecordDigest> {
+        self.0.get(&partition).and_then(|(_, last)| *last)
     }
 
     /// Whether the record at `position` has been applied.
@@ -172,20 +201,31 @@ impl Checkpoint {
         self.next(position.partition) > position.offset
     }
 
-    /// Sets the offset of the next record.
+    /// Sets the offset of the next record. Nothing is known of the one before it.
     pub fn set(&mut self, partition: Partition, next: Offset) {
-        self.0.insert(partition, next);
+        self.0.insert(partition, (next, None));
+    }
+
+    /// Moves behind these records.
+    pub fn pass(&mut self, part: &PartitionBatch) {
+        self.0.insert(part.partition, (part.next(), part.last));
     }
 
     /// The partitions with their offsets, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (Partition, Offset)> {
-        self.0.iter().map(|(&partition, &next)| (partition, next))
+        self.0.iter().map(|(&partition, &(next, _))| (partition, next))
+    }
+}
+
+impl FromIterator<(Partition, Offset, Option<RecordDigest>)> for Checkpoint {
+    fn from_iter<I: IntoIterator<Item = (Partition, Offset, Option<RecordDigest>)>>(rows: I) -> Self {
+        Self(rows.into_iter().map(|(partition, next, last)| (partition, (next, last))).collect())
     }
 }
 
 impl FromIterator<(Partition, Offset)> for Checkpoint {
     fn from_iter<I: IntoIterator<Item = (Partition, Offset)>>(pairs: I) -> Self {
-        Self(pairs.into_iter().collect())
+        pairs.into_iter().map(|(partition, next)| (partition, next, None)).collect()
     }
 }
 
@@ -194,7 +234,7 @@ mod tests {
     use super::*;
 
     fn part(partition: u32) -> PartitionBatch {
-        PartitionBatch { partition: Partition(partition), first: Offset::ZERO, entries: Vec::new() }
+        PartitionBatch { partition: Partition(partition), first: Offset::ZERO, entries: Vec::new(), last: None }
     }
 
     #[test]

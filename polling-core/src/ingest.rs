@@ -15,6 +15,10 @@ use crate::store::{Applied, StoreError, TallyStore};
 /// How long a loop with nothing to do waits before it asks a store that was in trouble whether it can commit again.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How much longer than an attempt to start a partition the loop goes on without it: a partition without a leader takes a long time to say
+/// so, and must not take that time from the others.
+const START_SHARE: u32 = 5;
+
 /// Whether votes are being counted, for a readiness check.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Health {
@@ -74,7 +78,7 @@ pub struct Ingest {
     health: watch::Sender<Health>,
     /// The batch in hand, until it is acknowledged or given back.
     kept: Option<Kept>,
-    /// Partitions that were assigned and not started yet, because the store could not be read.
+    /// Partitions that are ours and were not started yet, because the store or the log could not be read.
     unstarted: Vec<Partition>,
 }
 
@@ -104,24 +108,49 @@ impl Ingest {
     /// An embedder that must count everything its callers wait for closes the log and does not request the shutdown.
     pub async fn run(mut self, shutdown: Shutdown) {
         let mut pauses = Pauses::default();
+        let mut start_at = tokio::time::Instant::now();
         loop {
-            let step = if self.has_unfinished() {
+            let step = if self.kept.is_some() {
                 self.resume().await
+            } else if !self.unstarted.is_empty() && start_at <= tokio::time::Instant::now() {
+                let began = tokio::time::Instant::now();
+                let step = tokio::select! {
+                    biased;
+                    () = shutdown.requested() => return,
+                    step = self.start_partitions() => step,
+                };
+                start_at = tokio::time::Instant::now();
+                if step == Step::SourceTrouble {
+                    start_at += PROBE_INTERVAL.max(began.elapsed() * START_SHARE);
+                    continue;
+                }
+                step
             } else {
                 let in_trouble = self.health.borrow().trouble.is_some();
                 let event = tokio::select! {
                     biased;
                     () = shutdown.requested() => return,
                     event = self.source.next() => event,
+                    () = tokio::time::sleep_until(start_at), if !self.unstarted.is_empty() => continue,
                     () = tokio::time::sleep(PROBE_INTERVAL), if in_trouble => {
                         self.probe().await;
                         continue;
                     }
                 };
-                self.handle(event).await
+                match event {
+                    Ok(SourceEvent::Assigned(partitions)) => {
+                        self.take_on(partitions);
+                        start_at = tokio::time::Instant::now();
+                        Step::Assignment
+                    }
+                    event => self.handle(event).await,
+                }
             };
             if step == Step::Closed {
                 return;
+            }
+            if step == Step::Fenced {
+                start_at = tokio::time::Instant::now();
             }
             if step.is_trouble() {
                 tokio::select! {
@@ -159,10 +188,11 @@ impl Ingest {
     async fn handle(&mut self, event: Result<SourceEvent, SourceError>) -> Step {
         match event {
             Ok(SourceEvent::Assigned(partitions)) => {
-                self.unstarted = partitions;
+                self.take_on(partitions);
                 self.start_partitions().await
             }
             Ok(SourceEvent::Revoked(partitions)) => {
+                self.unstarted.retain(|unstarted| !partitions.contains(unstarted));
                 self.health.send_modify(|health| health.stopped.retain(|(stopped, _)| !partitions.contains(stopped)));
                 Step::Assignment
             }
@@ -170,7 +200,10 @@ impl Ingest {
             Ok(SourceEvent::Stopped { partition, alarm }) => {
                 tracing::error!(partition = partition.0, alarm, "partition stopped");
                 metrics::counter!("polling_partitions_stopped_total").increment(1);
-                self.health.send_modify(|health| health.stopped.push((partition, alarm)));
+                self.health.send_modify(|health| {
+                    health.stopped.retain(|(stopped, _)| *stopped != partition);
+                    health.stopped.push((partition, alarm));
+                });
                 Step::PartitionStopped
             }
             Ok(SourceEvent::Closed) => Step::Closed,
@@ -181,23 +214,37 @@ impl Ingest {
         }
     }
 
+    fn take_on(&mut self, partitions: impl IntoIterator<Item = Partition>) {
+        self.unstarted.extend(partitions);
+        self.unstarted.sort_unstable();
+        self.unstarted.dedup();
+    }
+
+    /// Starts what can be started. A partition that cannot keeps no other from it.
     async fn start_partitions(&mut self) -> Step {
-        match self.store.checkpoint().await {
-            Ok(checkpoint) => {
-                while let Some(&partition) = self.unstarted.last() {
-                    if let Err(error) = self.source.start(partition, checkpoint.next(partition)).await {
-                        tracing::warn!(error = &error as &dyn std::error::Error, partition = partition.0, "cannot start");
-                        return Step::SourceTrouble;
-                    }
-                    self.unstarted.pop();
-                }
-                Step::Assignment
-            }
+        let checkpoint = match self.store.checkpoint().await {
+            Ok(checkpoint) => checkpoint,
             Err(error) => {
                 self.note_trouble(&error);
-                Step::Kept
+                return Step::Kept;
             }
+        };
+        let mut failed = 0;
+        while let Some(&partition) = self.unstarted.get(failed) {
+            if let Err(error) = self.source.start(partition, checkpoint.next(partition), checkpoint.last(partition)).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, partition = partition.0, "cannot start");
+                failed += 1;
+                continue;
+            }
+            // If it stops again, it says so again.
+            self.health.send_if_modified(|health| {
+                let before = health.stopped.len();
+                health.stopped.retain(|(stopped, _)| *stopped != partition);
+                health.stopped.len() < before
+            });
+            self.unstarted.remove(failed);
         }
+        if failed == 0 { Step::Assignment } else { Step::SourceTrouble }
     }
 
     async fn apply(&mut self, Kept { batch, doubtful }: Kept) -> Step {
@@ -272,7 +319,7 @@ impl Ingest {
         }
         metrics::counter!("polling_batches_fenced_total").increment(1);
         tracing::warn!(records = batch.len(), "a batch was fenced: another loop counts these partitions");
-        self.unstarted = batch.parts().iter().map(|part| part.partition).collect();
+        self.take_on(batch.parts().iter().map(|part| part.partition));
         Step::Fenced
     }
 

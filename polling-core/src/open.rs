@@ -30,7 +30,8 @@ use crate::store::{PollStore, TallyStore};
 pub struct Urls {
     /// The vote log: `memory:`, with `capacity=VOTES` (default 65,536) for how many may wait; or `kafka:` with `capacity` (default
     /// 262,144), `partitions` (12), `replication` (3) and `min-in-sync` (2) for its topic, `accept-weak-topic=true` to take one that
-    /// could lose acknowledged votes, `group` (`polling`) of the workers, and `librdkafka.NAME` for settings of the client.
+    /// could lose acknowledged votes, `accept-unreadable=true` to set aside any number of records that are no votes, `group` (`polling`) of
+    /// the workers, and `librdkafka.NAME` for settings of the client.
     pub log: String,
     /// The store: `memory:`, `sqlite:FILE`, or `postgres:` with `schema`, `counting-connections`, `read-connections`,
     /// `admin-connections`, `connect-timeout`, `statement-timeout`, `counting-timeout`, `lock-timeout`, `tls`,

@@ -15,7 +15,7 @@ const PASSED_THROUGH: &str = "librdkafka.";
 /// Parameters of every topic.
 const OF_A_TOPIC: [&str; 3] = ["partitions", "replication", PASSED_THROUGH];
 /// Those of a topic of votes besides.
-const OF_A_LOG: [&str; 4] = ["min-in-sync", "accept-weak-topic", "capacity", "group"];
+const OF_A_LOG: [&str; 5] = ["min-in-sync", "accept-weak-topic", "accept-unreadable", "capacity", "group"];
 /// More partitions than brokers move in a reasonable time.
 const PARTITIONS_MAX: usize = 10_000;
 /// More replicas than any cluster has racks.
@@ -32,6 +32,7 @@ pub(crate) struct LogOptions {
     rules: TopicRules,
     capacity: usize,
     group: String,
+    accept_unreadable: bool,
 }
 
 /// What the URL of a bus says.
@@ -73,11 +74,8 @@ pub(crate) fn log_options(url: &Parts<'_>) -> Result<LogOptions, OpenError> {
     let (cluster, topic) = cluster(url)?;
     let mut rules = topic_rules(url, TopicRules::votes(topic))?;
     rules.min_in_sync = url.number("min-in-sync", rules.min_in_sync, 1..=REPLICATION_MAX)?;
-    rules.accept_weak = match url.parameter("accept-weak-topic") {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(_) => return Err(url.bad("accept-weak-topic must be true or false")),
-    };
+    rules.accept_weak = accepts(url, "accept-weak-topic")?;
+    let accept_unreadable = accepts(url, "accept-unreadable")?;
     if !rules.accept_weak && rules.min_in_sync < MIN_IN_SYNC_LEAST {
         return Err(
             url.bad("min-in-sync must be at least 2: an acknowledged vote is on two brokers, unless accept-weak-topic=true")
@@ -91,7 +89,16 @@ pub(crate) fn log_options(url: &Parts<'_>) -> Result<LogOptions, OpenError> {
     if group.is_empty() {
         return Err(url.bad("group must not be empty"));
     }
-    Ok(LogOptions { cluster, rules, capacity, group: group.to_owned() })
+    Ok(LogOptions { cluster, rules, capacity, group: group.to_owned(), accept_unreadable })
+}
+
+/// Whether something is accepted that is not unless somebody says so.
+fn accepts(url: &Parts<'_>, name: &str) -> Result<bool, OpenError> {
+    match url.parameter(name) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(url.bad(format!("{name} must be true or false"))),
+    }
 }
 
 /// Reads the URL of a bus. Opens nothing.
@@ -104,11 +111,12 @@ pub(crate) fn bus_options(url: &Parts<'_>) -> Result<BusOptions, OpenError> {
 /// Checks the topic and opens both ends. The reading end joins its group when it is first read, so a server that only writes never
 /// does.
 pub(crate) async fn open_log(options: &LogOptions) -> Result<(Arc<KafkaSink>, Arc<KafkaSource>), KafkaOpenError> {
-    let LogOptions { cluster, rules, capacity, group } = options;
+    let LogOptions { cluster, rules, capacity, group, accept_unreadable } = options;
     let partitions = ensure_topic(cluster, rules).await?;
     tracing::info!(topic = rules.name, partitions, accept_weak = rules.accept_weak, "the topic of votes is as it must be");
     let sink = KafkaSink::open(cluster, &*rules.name, *capacity).map_err(KafkaOpenError::Client)?;
-    Ok((Arc::new(sink), Arc::new(KafkaSource::new(cluster.clone(), &*rules.name, &**group))))
+    let source = KafkaSource::new(cluster.clone(), &*rules.name, &**group).accepting_unreadable(*accept_unreadable);
+    Ok((Arc::new(sink), Arc::new(source)))
 }
 
 pub(crate) async fn open_bus(options: &BusOptions) -> Result<Arc<KafkaBus>, KafkaOpenError> {
@@ -169,10 +177,12 @@ mod tests {
         let options = log("kafka://b1:9092,b2,b3/votes").expect("sound");
         assert_eq!((options.cluster.brokers(), &*options.group), ("b1:9092,b2,b3", "polling"));
         assert_eq!(options.rules, TopicRules::votes("votes"));
-        let options = log("kafka://b/votes?partitions=3&replication=1&min-in-sync=1&accept-weak-topic=true&capacity=5&group=g");
+        let options = log(
+            "kafka://b/votes?partitions=3&replication=1&min-in-sync=1&accept-weak-topic=true&accept-unreadable=true&capacity=5&group=g",
+        );
         let options = options.expect("sound");
         assert_eq!((options.rules.partitions, options.rules.replication, options.rules.min_in_sync), (3, 1, 1));
-        assert!(options.rules.exact_partitions && options.rules.accept_weak);
+        assert!(options.rules.exact_partitions && options.rules.accept_weak && options.accept_unreadable);
         assert_eq!((options.capacity, &*options.group), (5, "g"));
     }
 

@@ -27,6 +27,10 @@ use crate::config::{Action, Config, ConfigError};
 
 /// How long the log and the store may take to let go: the partitions must be another's within 5 s, and this is their part of it.
 const CLOSING: Duration = Duration::from_secs(3);
+/// How long a probe that is being answered may take to end.
+const ADMIN_DRAIN: Duration = Duration::from_secs(1);
+/// How long threads that wait for a broker are waited for in the end. Nobody needs what they bring.
+const LEFT_BEHIND: Duration = Duration::from_millis(500);
 
 /// Why a worker did not start.
 #[derive(Debug, Error)]
@@ -130,6 +134,7 @@ fn work_until_signalled(config: &Config) -> Exit {
         }
         work(config, shutdown).await
     });
+    runtime.shutdown_timeout(LEFT_BEHIND);
     match worked {
         Ok(()) => {
             tracing::info!("stopped");
@@ -176,9 +181,11 @@ pub async fn work(config: &Config, shutdown: Shutdown) -> Result<(), WorkError> 
     }
     upkeep.abort();
     admin_stop.request();
-    if let Some(admin) = admin {
-        // How the last probe ended is of no interest.
-        let _served = admin.await;
+    if let Some(mut admin) = admin
+        && tokio::time::timeout(ADMIN_DRAIN, &mut admin).await.is_err()
+    {
+        // Somebody has begun a request and does not end it.
+        admin.abort();
     }
     opened.map(|_| ()).map_err(WorkError::from)
 }

@@ -38,7 +38,12 @@ pub(crate) fn batches(polls: &[Poll], batch_votes: usize, count: usize) -> Vec<B
     (0..count)
         .map(|number| {
             let entries = (0..batch_votes).map(|_| Entry::Vote(vote())).collect();
-            Batch::single(PartitionBatch { partition: Partition(0), first: Offset::ZERO.plus(number * batch_votes), entries })
+            Batch::single(PartitionBatch {
+                partition: Partition(0),
+                first: Offset::ZERO.plus(number * batch_votes),
+                entries,
+                last: None,
+            })
         })
         .collect()
 }

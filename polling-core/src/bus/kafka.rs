@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::stream::{self, BoxStream, StreamExt};
@@ -32,6 +32,10 @@ const PUBLICATIONS_KEPT: usize = 1024;
 const RECORD_UPDATES_MAX: usize = 512;
 /// How long a poll waits, and so how late the reading ends when nobody listens any more.
 const POLL_WAIT: Duration = Duration::from_millis(100);
+/// How often the number of partitions is asked for: what is published into one that was added is lost for so long.
+const LAYOUT_INTERVAL: Duration = Duration::from_secs(10);
+/// How long that may keep the reading waiting.
+const LAYOUT_WAIT: Duration = Duration::from_secs(1);
 /// How long closing waits for publications that are on their way.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
@@ -188,8 +192,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Reads all partitions of the topic.
 struct Follower {
     consumer: BaseConsumer<Telemetry>,
+    topic: String,
     /// The offset that comes next, for each partition.
     next: BTreeMap<i32, i64>,
+    layout_seen: Instant,
 }
 
 impl Follower {
@@ -208,10 +214,21 @@ impl Follower {
             next.insert(number, end);
         }
         consumer.assign(&list)?;
-        Ok(Self { consumer, next })
+        Ok(Self { consumer, topic: topic.to_owned(), next, layout_seen: Instant::now() })
     }
 
-    /// Passes on what comes until nobody listens.
+    /// Whether the topic has got partitions that are not read.
+    fn has_more_partitions(&mut self) -> bool {
+        if self.layout_seen.elapsed() < LAYOUT_INTERVAL {
+            return false;
+        }
+        self.layout_seen = Instant::now();
+        let metadata = self.consumer.fetch_metadata(Some(&self.topic), LAYOUT_WAIT);
+        metadata.is_ok_and(|metadata| metadata.topics().iter().any(|topic| topic.partitions().len() > self.next.len()))
+    }
+
+    /// Passes on what comes until nobody listens, or until this is not all that there is: then every stream ends, and whoever
+    /// subscribes again gets all of it.
     fn follow(mut self, sender: &broadcast::Sender<Notice>, feed: &Mutex<Option<broadcast::Sender<Notice>>>) {
         loop {
             let notices = match self.consumer.poll(POLL_WAIT) {
@@ -227,6 +244,10 @@ impl Follower {
             for notice in notices.into_iter().flatten() {
                 // The only error is that nobody listens, and that is looked at below.
                 let _nobody_listens = sender.send(notice);
+            }
+            if self.has_more_partitions() {
+                *lock(feed) = None;
+                return;
             }
             if sender.receiver_count() == 0 {
                 let mut feed = lock(feed);

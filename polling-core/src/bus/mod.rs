@@ -75,6 +75,6 @@ pub trait UpdateBus: Send + Sync {
     /// Sends updates to every subscriber. Never waits for a slow one.
     async fn publish(&self, updates: Vec<Update>) -> Result<(), BusError>;
 
-    /// Everything published from now on. The stream ends only when the bus itself is gone.
+    /// Everything published from now on. The stream ends when the bus is gone or was changed: subscribe again, as after a loss.
     async fn subscribe(&self) -> Result<BoxStream<'static, Notice>, BusError>;
 }

@@ -90,5 +90,5 @@ pub fn batch(first: u64, votes: &[Vote]) -> Batch {
 pub fn part(partition: u32, first: u64, votes: &[Vote]) -> PartitionBatch {
     let first = i64::try_from(first).ok().and_then(Offset::new).expect("an offset");
     let entries = votes.iter().copied().map(Entry::Vote).collect();
-    PartitionBatch { partition: Partition(partition), first, entries }
+    PartitionBatch { partition: Partition(partition), first, entries, last: None }
 }

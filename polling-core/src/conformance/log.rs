@@ -47,7 +47,7 @@ async fn next_batch(log: &LogUnderTest, from: Offset) -> Batch {
         match log.source.next().await.expect("the log is read") {
             SourceEvent::Assigned(partitions) => {
                 for partition in partitions {
-                    log.source.start(partition, from).await.expect("the partition starts");
+                    log.source.start(partition, from, None).await.expect("the partition starts");
                 }
             }
             SourceEvent::Batch(batch) if !batch.is_empty() => return batch,
@@ -131,7 +131,7 @@ async fn what_was_not_acknowledged_comes_again(log: LogUnderTest) {
     let batch = next_batch(&log, Offset::ZERO).await;
     if !log.resolves_when_applied {
         let part = &batch.parts()[0];
-        log.source.start(part.partition, part.first).await.expect("the partition starts again");
+        log.source.start(part.partition, part.first, None).await.expect("the partition starts again");
     }
     let again = next_batch(&log, Offset::ZERO).await;
     assert_eq!(votes_of(&again)[0], votes_of(&batch)[0]);
@@ -150,7 +150,7 @@ async fn a_dropped_next_loses_nothing(log: LogUnderTest) {
                 match event.expect("the log is read") {
                     SourceEvent::Assigned(partitions) => {
                         for partition in partitions {
-                            log.source.start(partition, Offset::ZERO).await.expect("the partition starts");
+                            log.source.start(partition, Offset::ZERO, None).await.expect("the partition starts");
                         }
                     }
                     SourceEvent::Batch(batch) => {

@@ -1,6 +1,6 @@
 //! The suite of [`TallyStore`](crate::store::TallyStore).
 
-use crate::checkpoint::{Batch, DeadLetter, Entry, Offset, Partition, PartitionBatch, Position};
+use crate::checkpoint::{Batch, DeadLetter, Entry, Offset, Partition, PartitionBatch, Position, RecordDigest};
 use crate::model::{Outcome, Poll, Receipt, Resolution, ResultsVisibility, Tally, Vote};
 use crate::store::{Applied, CountedVote, StoreError};
 
@@ -18,6 +18,7 @@ pub async fn tally_store(make: impl AsyncFn() -> StoreUnderTest) {
     a_vote_is_counted_and_moves_the_checkpoint(make().await).await;
     a_batch_applied_again_is_fenced_and_changes_nothing(make().await).await;
     a_batch_that_leaves_a_hole_is_fenced(make().await).await;
+    the_checkpoint_keeps_what_the_last_record_is_recognised_by(make().await).await;
     one_fenced_partition_keeps_the_whole_batch_out(make().await).await;
     of_two_loops_that_apply_the_same_batch_one_wins(make().await).await;
     a_voter_is_counted_once(make().await).await;
@@ -97,6 +98,20 @@ async fn a_batch_applied_again_is_fenced_and_changes_nothing(store: StoreUnderTe
     );
     assert_eq!(tally(&store, &poll).await, before);
     assert_eq!(next(&store, 0).await, 2);
+}
+
+async fn the_checkpoint_keeps_what_the_last_record_is_recognised_by(store: StoreUnderTest) {
+    let poll = poll(2, |_| {});
+    create(&store, &poll).await;
+    let (first, second) = (RecordDigest::of(b"the first"), RecordDigest::of(b"the second"));
+    for (offset, last) in [(0, Some(first)), (1, Some(second)), (2, None)] {
+        let part = |partition| PartitionBatch { last, ..part(partition, offset, &[cast(&poll, partition, 1, &[1])]) };
+        apply(&store, &Batch::new(vec![part(0), part(7)]).expect("two partitions")).await;
+        let fenced = PartitionBatch { last: Some(first), ..part(0) };
+        assert!(store.tallies.apply(&Batch::single(fenced)).await.is_err(), "it was applied before");
+        let checkpoint = store.tallies.checkpoint().await.expect("the checkpoint is read");
+        assert_eq!([0, 7, 8].map(|partition| checkpoint.last(Partition(partition))), [last, last, None]);
+    }
 }
 
 async fn a_batch_that_leaves_a_hole_is_fenced(store: StoreUnderTest) {
@@ -265,7 +280,7 @@ async fn a_dead_letter_moves_the_checkpoint(store: StoreUnderTest) {
     create(&store, &poll).await;
     let letter = DeadLetter { bytes: vec![0xff; 100], reason: "rubbish".to_owned() };
     let entries = vec![Entry::DeadLetter(letter), Entry::Vote(cast(&poll, 1, 1, &[2]))];
-    let part = PartitionBatch { partition: Partition(0), first: Offset::ZERO, entries };
+    let part = PartitionBatch { partition: Partition(0), first: Offset::ZERO, entries, last: None };
     assert_eq!(apply(&store, &Batch::single(part)).await.outcomes, [Invalid, Counted]);
     assert_eq!((next(&store, 0).await, votes(&store, &poll).await), (2, (1, vec![0, 1])));
 }

@@ -86,7 +86,15 @@ pub async fn ensure_topic(cluster: &Cluster, rules: &TopicRules) -> Result<usize
     };
     if !rules.accept_weak {
         let settings = settings(cluster, &rules.name).await.map_err(unreachable)?;
-        let weaknesses = weaknesses(rules, layout, |name| settings.get(name).and_then(|entry| entry.value.clone()));
+        let setting = |name: &str| settings.get(name).and_then(|entry| entry.value.clone());
+        let weaknesses = weaknesses(rules, layout, setting);
+        if let Some(bytes) = setting("retention.bytes").filter(|bytes| bytes != "-1") {
+            tracing::warn!(
+                topic = rules.name,
+                bytes,
+                "the topic of votes drops records by size, however young and uncounted they are"
+            );
+        }
         if !weaknesses.is_empty() {
             return Err(TopicError::Weak { topic: rules.name.clone(), weaknesses });
         }
@@ -119,6 +127,8 @@ async fn create(cluster: &Cluster, rules: &TopicRules, brokers: usize) -> Result
         .set("min.insync.replicas", &min_in_sync)
         .set("unclean.leader.election.enable", "false")
         .set("cleanup.policy", "delete")
+        // By the clock of the brokers: what a server with a clock of last year writes would be too old to be kept at once.
+        .set("message.timestamp.type", "LogAppendTime")
         .set("retention.ms", if rules.holds_votes { RETENTION_MS_VOTES } else { RETENTION_MS_UPDATES })
         .set("retention.bytes", "-1");
     let options = AdminOptions::new().request_timeout(Some(ADMIN_WAIT)).operation_timeout(Some(ADMIN_WAIT));

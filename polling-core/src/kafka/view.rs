@@ -1,9 +1,11 @@
 //! A client that only looks: one for a log, as long as the log is open.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList};
 
 use super::native;
 use super::{Cluster, Telemetry};
@@ -15,6 +17,15 @@ const ANSWER_WAIT: Duration = Duration::from_secs(10);
 const IDENTITY_WAIT: Duration = Duration::from_secs(3);
 /// Events of the client that are served with each question: it asks rarely and has little to say.
 const EVENTS_PER_QUESTION: usize = 64;
+
+const FIXED: [(&str, &str); 5] = [
+    // Needed by the client to read at all; nobody joins it.
+    ("group.id", "polling-watch"),
+    ("enable.auto.commit", "false"),
+    ("auto.offset.reset", "error"),
+    ("check.crcs", "true"),
+    ("allow.auto.create.topics", "false"),
+];
 
 /// What the brokers say about a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,16 +42,41 @@ pub(crate) struct Extent {
     pub(crate) end: Offset,
 }
 
+/// How long a record that is looked at by itself may take to come.
+const RECORD_WAIT: Duration = Duration::from_secs(5);
+/// How long one poll for it waits.
+const POLL_WAIT: Duration = Duration::from_millis(100);
+
 /// Looks at a topic without being in a group. Every method blocks.
 pub(crate) struct View {
     consumer: BaseConsumer<Telemetry>,
+    config: ClientConfig,
     topic: String,
 }
 
 impl View {
     pub(crate) fn open(cluster: &Cluster, topic: &str, client: &'static str) -> Result<Self, KafkaError> {
-        let config = cluster.config(&[], &[("enable.auto.commit", "false"), ("allow.auto.create.topics", "false")]);
-        Ok(Self { consumer: config.create_with_context(Telemetry { client })?, topic: topic.to_owned() })
+        let config = cluster.config(&[], &FIXED);
+        Ok(Self { consumer: config.create_with_context(Telemetry { client })?, config, topic: topic.to_owned() })
+    }
+
+    /// Whether what the leader of the partition has at this offset fails its checksum. One that does not come is not known to.
+    pub(crate) fn is_damaged(&self, partition: Partition, offset: Offset) -> Result<bool, KafkaError> {
+        // One of its own: with it comes nothing but this record.
+        let consumer: BaseConsumer<Telemetry> = self.config.create_with_context(Telemetry { client: "watch" })?;
+        let mut list = TopicPartitionList::new();
+        let number = i32::try_from(partition.0).unwrap_or(i32::MAX);
+        list.add_partition_offset(&self.topic, number, ClientOffset::Offset(offset.get()))?;
+        consumer.assign(&list)?;
+        let began = Instant::now();
+        while began.elapsed() < RECORD_WAIT {
+            match consumer.poll(POLL_WAIT) {
+                Some(Ok(_)) => return Ok(false),
+                Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::BadMessage))) => return Ok(true),
+                Some(Err(_)) | None => {}
+            }
+        }
+        Ok(false)
     }
 
     /// `None` when there is no such topic.

@@ -7,7 +7,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{Refused, SourceError, SourceEvent, VoteSource};
-use crate::checkpoint::{Batch, Entry, Offset, Partition, PartitionBatch, Position};
+use crate::checkpoint::{Batch, Entry, Offset, Partition, PartitionBatch, Position, RecordDigest};
 use crate::sink::memory::{Answer, Waiting};
 use crate::sink::{Recorded, SinkError};
 use crate::store::{Applied, StoreError};
@@ -65,7 +65,7 @@ impl Flight {
     fn batch(&self) -> Option<Batch> {
         let entries: Vec<Entry> = self.waiting.iter().map(|waiting| Entry::Vote(waiting.vote)).collect();
         let first = self.next?;
-        (!entries.is_empty()).then(|| Batch::single(PartitionBatch { partition: ONLY, first, entries }))
+        (!entries.is_empty()).then(|| Batch::single(PartitionBatch { partition: ONLY, first, entries, last: None }))
     }
 }
 
@@ -103,7 +103,7 @@ impl VoteSource for MemorySource {
         Ok(flight.batch().map_or(SourceEvent::Closed, SourceEvent::Batch))
     }
 
-    async fn start(&self, partition: Partition, next: Offset) -> Result<(), SourceError> {
+    async fn start(&self, partition: Partition, next: Offset, _last: Option<RecordDigest>) -> Result<(), SourceError> {
         if partition == ONLY {
             let mut flight = self.flight();
             flight.next = Some(next);

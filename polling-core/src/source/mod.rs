@@ -7,7 +7,7 @@ pub mod memory;
 use async_trait::async_trait;
 use thiserror::Error;
 
-use crate::checkpoint::{Batch, Offset, Partition};
+use crate::checkpoint::{Batch, Offset, Partition, RecordDigest};
 use crate::store::{Applied, StoreError};
 
 /// What happened at the reading end of the log.
@@ -71,8 +71,9 @@ pub trait VoteSource: Send + Sync {
     /// Waits for the next event. One caller at a time.
     async fn next(&self) -> Result<SourceEvent, SourceError>;
 
-    /// Says where in an assigned partition to begin: the offset comes from the store's checkpoint.
-    async fn start(&self, partition: Partition, next: Offset) -> Result<(), SourceError>;
+    /// Says where in an assigned partition to begin, and what the record before that is recognised by, where that is known: both come
+    /// from the store's checkpoint. A log that keeps its records, and finds another one there, yields [`SourceEvent::Stopped`].
+    async fn start(&self, partition: Partition, next: Offset, last: Option<RecordDigest>) -> Result<(), SourceError>;
 
     /// The batch is in the store. `applied` tells the outcomes of its entries, and is `None` when the store had applied it before
     /// and only receipts can tell. Frees memory, and may tell a broker for its dashboards; nothing depends on it.

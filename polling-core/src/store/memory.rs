@@ -216,7 +216,7 @@ impl TallyStore for MemoryStore {
         let settlement = state.settle(batch);
         let changed = state.add(&settlement);
         for part in batch.parts() {
-            state.checkpoint.set(part.partition, part.next());
+            state.checkpoint.pass(part);
         }
         for (position, entry) in batch.positioned() {
             if let Entry::DeadLetter(letter) = entry {

@@ -250,7 +250,7 @@ pub trait TallyStore: Send + Sync {
     /// Applies a batch. An empty one proves that the store can commit, and changes nothing else.
     async fn apply(&self, batch: &Batch) -> Result<Applied, StoreError>;
 
-    /// How far each partition has been applied.
+    /// How far each partition has been applied, with [`PartitionBatch::last`](crate::checkpoint::PartitionBatch::last) of the last part of it.
     async fn checkpoint(&self) -> Result<Checkpoint, StoreError>;
 
     /// The tallies of these polls, in no order, without those that do not exist or are archived.

@@ -10,12 +10,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::postgres_copy::copy_votes;
 use super::postgres_lane::{Connection, Held, Query, Stopped, before_commit};
 use super::postgres_memory::Memory;
-use super::postgres_rows::{self as pg, Keys, PastRow, TotalsRow, VoteRow, column, sound};
+use super::postgres_rows::{self as pg, DeadLetterRow, Keys, PastRow, TotalsRow, VoteRow, column, sound};
 use super::postgres_statements as statements;
 use super::rows::{self, KeptPast};
 use super::settle::{Ballots, Settlement, TallyDelta, settle};
 use super::{Applied, StoreError, fence};
-use crate::checkpoint::{Batch, Checkpoint, Entry, Offset, PartitionBatch};
+use crate::checkpoint::{Batch, Checkpoint, Entry, Offset, PartitionBatch, Position};
 use crate::clock::Timestamp;
 use crate::model::{PollId, Tally, VoterKey};
 use sqlx::postgres::PgRow;
@@ -69,8 +69,8 @@ async fn lock_checkpoints(connection: &mut Connection, batch: &Batch) -> Result<
     Ok(fence(batch, &checkpoint)?)
 }
 
-/// A row of `checkpoints`.
-pub(super) fn checkpoint_row(row: &PgRow) -> Result<(crate::checkpoint::Partition, Offset), StoreError> {
+/// Where a locked checkpoint stands.
+fn checkpoint_row(row: &PgRow) -> Result<(crate::checkpoint::Partition, Offset), StoreError> {
     Ok((pg::partition(row)?, sound(Offset::new(column(row, "next_offset")?), "a checkpoint")?))
 }
 
@@ -230,19 +230,19 @@ fn expect_rows(written: u64, meant: usize) -> Result<(), Stopped> {
     if written == meant as u64 { Ok(()) } else { Err(Stopped::Overtaken) }
 }
 
+fn dead_letter_row((position, entry): (Position, &Entry)) -> Option<DeadLetterRow<'_>> {
+    let Entry::DeadLetter(letter) = entry else { return None };
+    // A text of the server has no zero in it.
+    let reason = letter.reason.chars().filter(|&character| character != '\0').take(REASON_CHARS_MAX).collect();
+    let record_bytes = letter.bytes.len();
+    Some(DeadLetterRow { position, reason, record: &letter.bytes[..record_bytes.min(DEAD_LETTER_BYTES_MAX)], record_bytes })
+}
+
+/// All in one statement, like everything else: a batch of nothing but rubbish must not take longer than one of votes.
 async fn write_dead_letters(connection: &mut Connection, batch: &Batch) -> Result<(), StoreError> {
-    for (position, entry) in batch.positioned() {
-        let Entry::DeadLetter(letter) = entry else { continue };
-        let bytes = letter.bytes.len();
-        // A text of the server has no zero in it.
-        let reason: String = letter.reason.chars().filter(|&character| character != '\0').take(REASON_CHARS_MAX).collect();
-        let write = query(statements::ADD_DEAD_LETTER)
-            .bind(pg::partition_number(position.partition))
-            .bind(position.offset.get())
-            .bind(reason)
-            .bind(letter.bytes[..bytes.min(DEAD_LETTER_BYTES_MAX)].to_vec())
-            .bind(i64::try_from(bytes).unwrap_or(i64::MAX));
-        execute(connection, write).await?;
+    let rows: Vec<DeadLetterRow<'_>> = batch.positioned().filter_map(dead_letter_row).collect();
+    if !rows.is_empty() {
+        execute(connection, pg::bind_dead_letters(query(statements::ADD_DEAD_LETTERS), &rows)).await?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::postgres_lane::{Query, before_commit};
 use super::rows::{self, KeptPoll};
 use super::{PollSnapshot, StoreError};
-use crate::checkpoint::{Partition, PartitionBatch};
+use crate::checkpoint::{Offset, Partition, PartitionBatch, Position, RecordDigest};
 use crate::clock::Timestamp;
 use crate::model::{Choices, OptionId, OutcomeCounts, OwnerKey, PastVote, Poll, PollId, PollParts, ResultsVisibility};
 use crate::model::{StandingVote, Tally, Totals, Version, VoteId, VoterKey};
@@ -102,6 +102,13 @@ pub(super) fn past_vote(row: &PgRow, choices: &str) -> Result<PastVote, StoreErr
 
 pub(super) fn partition(row: &PgRow) -> Result<Partition, StoreError> {
     Ok(Partition(column::<i32>(row, "log_partition")?.cast_unsigned()))
+}
+
+/// A row of `checkpoints`, whole.
+pub(super) fn checkpoint(row: &PgRow) -> Result<(Partition, Offset, Option<RecordDigest>), StoreError> {
+    let next = sound(Offset::new(column(row, "next_offset")?), "a checkpoint")?;
+    let last = sound(rows::optional_digest(column(row, "last_digest")?), "a checkpoint")?;
+    Ok((partition(row)?, next, last))
 }
 
 pub(super) fn option_id(row: &PgRow) -> Result<OptionId, StoreError> {
@@ -211,7 +218,28 @@ pub(super) fn bind_checkpoints(query: Query, parts: &[(&PartitionBatch, OutcomeC
     ];
     // At most the records of a batch, which a machine can hold, so the sign bit is never set.
     let column = |of: fn(&OutcomeCounts) -> u64| parts.iter().map(|(_, counts)| of(counts).cast_signed()).collect::<Vec<_>>();
-    columns.into_iter().fold(query, |query, of| query.bind(column(of)))
+    let query = columns.into_iter().fold(query, |query, of| query.bind(column(of)));
+    query.bind(parts.iter().map(|(part, _)| part.last.map(|last| last.0.to_vec())).collect::<Vec<_>>())
+}
+
+/// A row of `dead_letters`.
+#[derive(Debug)]
+pub(super) struct DeadLetterRow<'a> {
+    pub(super) position: Position,
+    pub(super) reason: String,
+    /// As much of the record as is kept.
+    pub(super) record: &'a [u8],
+    pub(super) record_bytes: usize,
+}
+
+/// Binds the columns of `dead_letters`.
+pub(super) fn bind_dead_letters(query: Query, rows: &[DeadLetterRow<'_>]) -> Query {
+    query
+        .bind(rows.iter().map(|row| partition_number(row.position.partition)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.position.offset.get()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.reason.clone()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.record.to_vec()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| i64::try_from(row.record_bytes).unwrap_or(i64::MAX)).collect::<Vec<_>>())
 }
 
 /// Polls, voters and the names of votes, to be looked for.

@@ -128,8 +128,11 @@ pub(super) const REPLACE_VOTES: &str = "UPDATE votes SET accepted_at = new.accep
      WHERE votes.ctid = new.place";
 pub(super) const ADD_PAST: &str = "INSERT INTO past_votes (poll, voter, vote_id, outcome, choices) \
      SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::smallint[], $5::bytea[]) ON CONFLICT DO NOTHING";
-pub(super) const ADD_DEAD_LETTER: &str =
-    "INSERT INTO dead_letters (log_partition, log_offset, reason, record, record_bytes) VALUES ($1, $2, $3, $4, $5)";
+/// In the place of an older one only when a person has had the partition counted from its beginning again.
+pub(super) const ADD_DEAD_LETTERS: &str = "INSERT INTO dead_letters (log_partition, log_offset, reason, record, record_bytes) \
+     SELECT * FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::bytea[], $5::bigint[]) \
+     ON CONFLICT (log_partition, log_offset) DO UPDATE \
+     SET reason = excluded.reason, record = excluded.record, record_bytes = excluded.record_bytes";
 /// In the order of the numbers, as everybody does who locks several polls.
 pub(super) const LOCK_POLLS: &str = concat!(
     "SELECT number, id, archived, version, voters, closes_at, last_accepted_at, tally, ",
@@ -144,15 +147,17 @@ pub(super) const WRITE_POLLS: &str = "UPDATE polls SET version = new.version, vo
      WHERE polls.ctid = new.place";
 pub(super) const MOVE_CHECKPOINTS: &str = "UPDATE checkpoints SET next_offset = new.next_offset, counted = counted + new.counted_more, \
      superseded = superseded + new.superseded_more, duplicate = duplicate + new.duplicate_more, late = late + new.late_more, \
-     invalid = invalid + new.invalid_more, repeated = repeated + new.repeated_more \
+     invalid = invalid + new.invalid_more, repeated = repeated + new.repeated_more, \
+     last_digest = new.last_digest, digested_offset = new.next_offset \
      FROM unnest($1::integer[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], \
-     $8::bigint[], $9::bigint[]) \
+     $8::bigint[], $9::bigint[], $10::bytea[]) \
      AS new (log_partition, expected_offset, next_offset, counted_more, superseded_more, duplicate_more, late_more, \
-     invalid_more, repeated_more) \
+     invalid_more, repeated_more, last_digest) \
      WHERE checkpoints.log_partition = new.log_partition AND checkpoints.next_offset = new.expected_offset";
 
 // Reading what was applied.
-pub(super) const CHECKPOINTS: &str = "SELECT log_partition, next_offset FROM checkpoints";
+pub(super) const CHECKPOINTS: &str = "SELECT log_partition, next_offset, \
+     CASE WHEN digested_offset = next_offset THEN last_digest END AS last_digest FROM checkpoints";
 pub(super) const TALLIES: &str =
     concat!("SELECT id, version, voters, tally, ", epoch!(), " FROM polls WHERE id = ANY($1::uuid[]) AND NOT archived");
 pub(super) const LEADERS: &str = "SELECT polls.id, counted.option, counted.votes \
@@ -202,7 +207,7 @@ pub(super) const ALL: &[&str] = &[
     ADD_VOTES,
     REPLACE_VOTES,
     ADD_PAST,
-    ADD_DEAD_LETTER,
+    ADD_DEAD_LETTERS,
     LOCK_POLLS,
     WRITE_POLLS,
     MOVE_CHECKPOINTS,

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::postgres::PostgresStore;
-use super::postgres_apply::{apply, checkpoint_row, query};
+use super::postgres_apply::{apply, query};
 use super::postgres_lane::Query;
 use super::postgres_polls::{archive_poll, close_poll, create_poll, has_poll, make_transitions};
+use super::postgres_rows;
 use super::postgres_rows::{column, kept_poll, option_id, optional_time, partition_number, past_vote, poll_id, sound};
 use super::postgres_rows::{standing_vote, tally, voter_uuid, votes};
 use super::postgres_statements as statements;
@@ -119,7 +120,7 @@ impl TallyStore for PostgresStore {
     }
 
     async fn checkpoint(&self) -> Result<Checkpoint, StoreError> {
-        self.read_rows(|| query(statements::CHECKPOINTS)).await?.iter().map(checkpoint_row).collect()
+        self.read_rows(|| query(statements::CHECKPOINTS)).await?.iter().map(postgres_rows::checkpoint).collect()
     }
 
     async fn tallies(&self, polls: &[PollId]) -> Result<Vec<Tally>, StoreError> {

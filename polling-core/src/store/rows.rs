@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::PollSnapshot;
-use crate::checkpoint::{Batch, Entry, Offset, Partition, PartitionBatch, Position};
+use crate::checkpoint::{Batch, Entry, Offset, Partition, PartitionBatch, Position, RecordDigest};
 use crate::clock::Timestamp;
 use crate::model::{Choices, Outcome, PastVote, PollId, PollState, StandingVote, Vote, VoteId, VoteKind, VoterKey};
 
@@ -27,6 +27,12 @@ pub(super) fn optional_time(micros: Option<i64>) -> Option<Option<Timestamp>> {
 #[expect(clippy::option_option, reason = "absent and unreadable are different, and both are ordinary here")]
 pub(super) fn optional_choices(bytes: Option<&[u8]>) -> Option<Option<Choices>> {
     bytes.map_or(Some(None), |bytes| Choices::from_bytes(bytes).map(Some))
+}
+
+/// Reads what a record is recognised by, which is absent from older rows; the outer `None` is for bytes that are no digest.
+#[expect(clippy::option_option, reason = "absent and unreadable are different, and both are ordinary here")]
+pub(super) fn optional_digest(bytes: Option<&[u8]>) -> Option<Option<RecordDigest>> {
+    bytes.map_or(Some(None), |bytes| Some(Some(RecordDigest(bytes.try_into().ok()?))))
 }
 
 /// Reads a place in the log.

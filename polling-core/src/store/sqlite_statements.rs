@@ -116,10 +116,10 @@ pub(super) const TRANSITION: &str = "UPDATE polls SET version = version + 1, \
      transition_at = CASE WHEN closes_at > ?1 THEN closes_at END WHERE transition_at <= ?1 RETURNING id";
 
 // Applying a batch.
-/// Compare-and-set from `?2` to `?3`; a partition without a row stands at 0.
-pub(super) const MOVE_CHECKPOINT: &str = "INSERT INTO checkpoints (log_partition, next_offset) \
-     SELECT ?1, ?3 WHERE ?2 = 0 OR EXISTS (SELECT 1 FROM checkpoints WHERE log_partition = ?1) \
-     ON CONFLICT (log_partition) DO UPDATE SET next_offset = excluded.next_offset WHERE next_offset = ?2";
+/// Compare-and-set from `?2` to `?3`; a partition without a row stands at 0. `?4` is what the last record is recognised by.
+pub(super) const MOVE_CHECKPOINT: &str = "INSERT INTO checkpoints (log_partition, next_offset, last_digest) \
+     SELECT ?1, ?3, ?4 WHERE ?2 = 0 OR EXISTS (SELECT 1 FROM checkpoints WHERE log_partition = ?1) \
+     ON CONFLICT (log_partition) DO UPDATE SET next_offset = excluded.next_offset, last_digest = excluded.last_digest WHERE next_offset = ?2";
 pub(super) const FIND_CHECKPOINT: &str = "SELECT next_offset FROM checkpoints WHERE log_partition = ?1";
 /// CROSS JOIN here and below is `SQLite`'s way to say: walk through the packed rows, and look each one up.
 pub(super) const FIND_POLLS: &str = select_polls!(
@@ -159,11 +159,12 @@ pub(super) const WRITE_TOTALS: &str = "UPDATE tallies SET votes = CAST(substr(it
 pub(super) const WRITE_PAST: &str = "INSERT INTO past_votes (poll, voter, vote_id, outcome, choices) \
      SELECT CAST(substr(value, 1, 19) AS INTEGER), unhex(substr(value, 20, 32)), unhex(substr(value, 52, 32)), \
      CAST(substr(value, 84, 19) AS INTEGER), nullif(unhex(substr(value, 103)), x'') FROM json_each(?1)";
+/// In the place of an older one only when a person has had the partition counted from its beginning again.
 pub(super) const WRITE_DEAD_LETTER: &str =
-    "INSERT INTO dead_letters (log_partition, log_offset, reason, record, record_bytes) VALUES (?1, ?2, ?3, ?4, ?5)";
+    "REPLACE INTO dead_letters (log_partition, log_offset, reason, record, record_bytes) VALUES (?1, ?2, ?3, ?4, ?5)";
 
 // Reading what was applied.
-pub(super) const CHECKPOINTS: &str = "SELECT log_partition, next_offset FROM checkpoints";
+pub(super) const CHECKPOINTS: &str = "SELECT log_partition, next_offset, last_digest FROM checkpoints";
 pub(super) const TALLIES: &str = "SELECT polls.id, polls.version, polls.voters, \
      (SELECT json_group_array(votes ORDER BY option) FROM tallies WHERE poll = polls.number) AS tally \
      FROM json_each(?1) AS item CROSS JOIN polls ON polls.id = unhex(item.value) WHERE polls.archived = 0";

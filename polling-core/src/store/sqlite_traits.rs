@@ -94,7 +94,9 @@ impl TallyStore for SqliteStore {
         let rows = self.read_rows(query(statements::CHECKPOINTS)).await?;
         let partition = |row| {
             let position = rows::position(column(row, "log_partition")?, column(row, "next_offset")?);
-            sound(position, "a checkpoint").map(|position| (position.partition, position.offset))
+            let position = sound(position, "a checkpoint")?;
+            let last = sound(rows::optional_digest(column(row, "last_digest")?), "a checkpoint")?;
+            Ok((position.partition, position.offset, last))
         };
         rows.iter().map(partition).collect()
     }

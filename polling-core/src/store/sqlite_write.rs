@@ -101,7 +101,11 @@ pub(super) async fn apply(session: &mut Session, batch: Batch, epoch: u64) -> Re
 async fn move_checkpoints(connection: &mut Connection, batch: &Batch) -> Result<(), StoreError> {
     for part in batch.parts() {
         let partition = i64::from(part.partition.0);
-        let compare_and_set = query(statements::MOVE_CHECKPOINT).bind(partition).bind(part.first.get()).bind(part.next().get());
+        let compare_and_set = query(statements::MOVE_CHECKPOINT)
+            .bind(partition)
+            .bind(part.first.get())
+            .bind(part.next().get())
+            .bind(part.last.map(|last| last.0.to_vec()));
         if execute(connection, compare_and_set).await? == 0 {
             let found = find(connection, query(statements::FIND_CHECKPOINT).bind(partition)).await?;
             let found: Option<i64> = found.first().map(|row| column(row, "next_offset")).transpose()?;

@@ -6,5 +6,6 @@ mod crashes;
 mod dependencies;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod starting;
 mod tidy;
 mod world;

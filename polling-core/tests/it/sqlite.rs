@@ -114,7 +114,8 @@ async fn a_closed_and_reopened_store_has_everything() {
         [cast(&changing, 1, 1, &[1]), cast(&changing, 1, 2, &[2]), retract(&changing, 2, 3), cast(&changing, 3, 4, &[3])];
     store.apply(&batch(0, &history)).await.expect("it is applied");
     let letter = DeadLetter { bytes: vec![0xfe; 100_000], reason: "x".repeat(5000) };
-    let part = PartitionBatch { partition: Partition(7), first: Offset::ZERO, entries: vec![Entry::DeadLetter(letter)] };
+    let part =
+        PartitionBatch { partition: Partition(7), first: Offset::ZERO, entries: vec![Entry::DeadLetter(letter)], last: None };
     store.apply(&Batch::single(part)).await.expect("it is applied");
     let (before, checkpoint) =
         (store.read(changing.id).await.expect("it is read"), store.checkpoint().await.expect("it is read"));
@@ -242,7 +243,7 @@ async fn the_header_says_what_the_file_is() {
     // While the store is open and before anything was written back: what an older program would see.
     let header = fs::read(&path).expect("it is read");
     assert_eq!(&header[68..72], b"POLL");
-    assert_eq!(header[60..64], 4_u32.to_be_bytes());
+    assert_eq!(header[60..64], 5_u32.to_be_bytes());
     store.shut_down().await;
 }
 
@@ -271,7 +272,7 @@ async fn a_store_of_a_newer_program_is_refused_and_untouched() {
     bytes[60..64].copy_from_slice(&99_u32.to_be_bytes());
     fs::write(&path, &bytes).expect("it is written");
     let error = refused_and_untouched(&path, "newer").await;
-    assert!(matches!(error, SqliteOpenError::NewerVersion { found: 99, known: 4, .. }), "{error:?}");
+    assert!(matches!(error, SqliteOpenError::NewerVersion { found: 99, known: 5, .. }), "{error:?}");
 }
 
 #[tokio::test]
@@ -285,7 +286,7 @@ async fn a_migration_that_is_not_known_is_a_newer_program_too() {
     )
     .await;
     let error = refused_and_untouched(&path, "a later migration").await;
-    assert!(matches!(error, SqliteOpenError::NewerVersion { found: 77, known: 4, .. }), "{error:?}");
+    assert!(matches!(error, SqliteOpenError::NewerVersion { found: 77, known: 5, .. }), "{error:?}");
 }
 
 #[tokio::test]

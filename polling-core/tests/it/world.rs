@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::poll as poll_once;
 use polling_core::bus::memory::MemoryBus;
-use polling_core::checkpoint::{Batch, Checkpoint, Entry, Offset, Partition, PartitionBatch};
+use polling_core::checkpoint::{Batch, Checkpoint, Entry, Offset, Partition, PartitionBatch, RecordDigest};
 use polling_core::clock::Timestamp;
 use polling_core::conformance::StoreUnderTest;
 use polling_core::ingest::{Ingest, Step};
@@ -64,7 +64,7 @@ impl VoteSource for KeptSource {
             let wanted = state.cuts.random_range(1..12);
             let entries: Vec<Entry> = votes[from..].iter().take(wanted).copied().map(Entry::Vote).collect();
             if state.next.is_some() && !entries.is_empty() {
-                let part = PartitionBatch { partition: Partition(0), first, entries };
+                let part = PartitionBatch { partition: Partition(0), first, entries, last: None };
                 state.next = Some(part.next());
                 Some(Batch::single(part))
             } else {
@@ -77,7 +77,7 @@ impl VoteSource for KeptSource {
         }
     }
 
-    async fn start(&self, _partition: Partition, next: Offset) -> Result<(), SourceError> {
+    async fn start(&self, _partition: Partition, next: Offset, _last: Option<RecordDigest>) -> Result<(), SourceError> {
         self.state.lock().expect("no panic inside").next = Some(next);
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use polling_core::bus::kafka::KafkaBus;
 use polling_core::bus::{Notice, Update, UpdateBus};
-use polling_core::checkpoint::{Offset, Partition};
+use polling_core::checkpoint::{Offset, Partition, RecordDigest};
 use polling_core::conformance::{LogUnderTest, update_bus, vote_log};
 use polling_core::fault::{Faults, FaultyBus, FaultySink};
 use polling_core::kafka::{Cluster, TopicError, TopicRules, ensure_topic};
@@ -18,7 +18,7 @@ use polling_core::sink::kafka::KafkaSink;
 use polling_core::source::kafka::KafkaSource;
 use polling_core::source::{SourceEvent, VoteSource};
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList};
 use uuid::Uuid;
@@ -30,10 +30,12 @@ use crate::source::{alarm, assigned, event, offset, read, votes, write};
 real_tests! {
     a_log_in_kafka_is_a_vote_log,
     a_bus_over_kafka_is_an_update_bus,
+    a_bus_whose_topic_grows_is_read_whole_again,
     urls_open_a_log_and_a_bus,
     a_topic_is_created_by_its_rules_and_a_weak_one_is_refused,
     records_that_are_gone_stop_their_partition_and_no_other,
     a_topic_that_is_replaced_while_it_is_read_stops,
+    a_topic_that_is_replaced_while_nobody_reads_stops,
     a_worker_that_closes_is_replaced_within_five_seconds,
 }
 
@@ -98,6 +100,26 @@ async fn a_bus_over_kafka_is_an_update_bus(cluster: Cluster) {
     update_bus(async || Arc::new(FaultyBus::new(bus().await, Faults::none())) as Arc<dyn UpdateBus>).await;
 }
 
+async fn a_bus_whose_topic_grows_is_read_whole_again(cluster: Cluster) {
+    let topic = fresh("updates");
+    ensure_topic(&cluster, &TopicRules::updates(&*topic)).await.expect("created");
+    let bus = KafkaBus::open(cluster.clone(), &*topic).expect("opened");
+    let mut before = bus.subscribe().await.expect("subscribed");
+    admin(cluster.brokers()).create_partitions([&NewPartitions::new(&topic, 8)], &options()).await.expect("more partitions");
+    // Whoever listens is told to begin again, within a bound.
+    let ended = tokio::time::timeout(Duration::from_secs(40), async { while before.next().await.is_some() {} });
+    ended.await.expect("the stream ends");
+    let mut after = bus.subscribe().await.expect("subscribed");
+    // Of eight publishers at least one writes into a partition that is new.
+    for number in 0..8 {
+        let update = Update::Progress { partition: Partition(number), next: offset(1) };
+        let publisher = KafkaBus::open(cluster.clone(), &*topic).expect("opened");
+        publisher.publish(vec![update.clone()]).await.expect("published");
+        let news = tokio::time::timeout(Duration::from_secs(20), after.next()).await.expect("it comes");
+        assert_eq!(news, Some(Notice::Updates([update].into())));
+    }
+}
+
 async fn urls_open_a_log_and_a_bus(cluster: Cluster) {
     let (brokers, votes, updates) = (cluster.brokers(), fresh("votes"), fresh("poll-updates"));
     let urls = Urls {
@@ -112,7 +134,7 @@ async fn urls_open_a_log_and_a_bus(cluster: Cluster) {
     let SourceEvent::Assigned(partitions) = backends.source.next().await.expect("read") else { panic!("no partitions") };
     assert_eq!(partitions.len(), 2);
     for partition in partitions {
-        backends.source.start(partition, Offset::ZERO).await.expect("started");
+        backends.source.start(partition, Offset::ZERO, None).await.expect("started");
     }
     let SourceEvent::Batch(batch) = backends.source.next().await.expect("read") else { panic!("no batch") };
     assert_eq!(batch.positioned().next().map(|(position, _)| position), recorded.position);
@@ -158,42 +180,58 @@ async fn records_that_are_gone_stop_their_partition_and_no_other(cluster: Cluste
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(&topic, 0, ClientOffset::Offset(6)).expect("added");
     admin(cluster.brokers()).delete_records(&list, &options()).await.expect("deleted");
-    source.start(Partition(0), offset(4)).await.expect("answered by an event");
+    source.start(Partition(0), offset(4), None).await.expect("answered by an event");
     let (partition, text) = alarm(&source).await;
     assert_eq!(partition, Partition(0));
     assert_eq!(text, "the next record to count is at offset 4 and the log begins at 6: records are gone");
-    source.start(Partition(1), Offset::ZERO).await.expect("started");
+    source.start(Partition(1), Offset::ZERO, None).await.expect("started");
     write(&cluster, &topic, 1, &votes(3));
     read(&source, Partition(1), 0, 3).await;
     // A person has decided.
-    source.start(Partition(0), offset(6)).await.expect("started");
+    source.start(Partition(0), offset(6), None).await.expect("started");
     read(&source, Partition(0), 6, 4).await;
 }
 
 async fn a_topic_that_is_replaced_while_it_is_read_stops(cluster: Cluster) {
     let topic = fresh("replaced");
     create(cluster.brokers(), &topic, 1, &[]).await;
-    write(&cluster, &topic, 0, &votes(5));
+    let records = votes(5);
+    write(&cluster, &topic, 0, &records);
     let source = KafkaSource::new(cluster.clone(), &*topic, fresh("group"));
     let [partition] = assigned(&source).await[..] else { panic!("one partition") };
-    source.start(partition, Offset::ZERO).await.expect("started");
+    source.start(partition, Offset::ZERO, None).await.expect("started");
     read(&source, partition, 0, 5).await;
+    let last = records.last().map(|record| RecordDigest::of(record));
     admin(cluster.brokers()).delete_topics(&[&topic], &options()).await.expect("deleted");
     create(cluster.brokers(), &topic, 1, &[]).await;
     // More than before, so that the place to go on is one that the new topic has.
     write(&cluster, &topic, 0, &votes(20));
-    let (_, text) = stopped(&source).await;
+    let (_, text) = stopped(&source, last).await;
     assert!(text.contains("another one has its name") || text.contains("the log is another"), "{text}");
 }
 
+async fn a_topic_that_is_replaced_while_nobody_reads_stops(cluster: Cluster) {
+    let (topic, group) = (fresh("replaced"), fresh("group"));
+    create(cluster.brokers(), &topic, 1, &[]).await;
+    let records = votes(5);
+    write(&cluster, &topic, 0, &records);
+    let last = records.last().map(|record| RecordDigest::of(record));
+    admin(cluster.brokers()).delete_topics(&[&topic], &options()).await.expect("deleted");
+    create(cluster.brokers(), &topic, 1, &[]).await;
+    write(&cluster, &topic, 0, &votes(20));
+    let source = KafkaSource::new(cluster, &*topic, group);
+    let (_, text) = stopped(&source, last).await;
+    assert_eq!(text, "the record at offset 4 is not the one that was counted: the log is another");
+}
+
 /// Waits for the alarm. While the topic was away the group may have taken the partition back and given it again.
-async fn stopped(source: &KafkaSource) -> (Partition, String) {
+async fn stopped(source: &KafkaSource, last: Option<RecordDigest>) -> (Partition, String) {
     loop {
         match tokio::time::timeout(Duration::from_secs(60), source.next()).await.expect("an alarm comes") {
             Ok(SourceEvent::Stopped { partition, alarm }) => return (partition, alarm),
             Ok(SourceEvent::Assigned(partitions)) => {
                 for partition in partitions {
-                    source.start(partition, offset(5)).await.expect("examined");
+                    source.start(partition, offset(5), last).await.expect("examined");
                 }
             }
             // The new topic is longer than the old one, so it can be read until somebody looks.

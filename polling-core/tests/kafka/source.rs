@@ -1,9 +1,11 @@
 //! What comes out of the log, from where, and when a partition stops.
 
 use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
-use polling_core::checkpoint::{Batch, Entry, Offset, Partition, PartitionBatch};
+use polling_core::checkpoint::{Batch, Entry, Offset, Partition, PartitionBatch, RecordDigest};
 use polling_core::kafka::Cluster;
 use polling_core::model::codec;
 use polling_core::source::kafka::KafkaSource;
@@ -21,6 +23,8 @@ mock_tests! {
     more_than_a_batch_waits_and_nothing_of_it_is_lost,
     what_cannot_be_read_is_a_dead_letter_and_a_newer_version_stops_its_partition,
     a_place_behind_the_end_of_the_log_stops_the_partition,
+    a_log_is_known_by_the_last_record_that_was_counted,
+    a_record_that_is_damaged_stops_its_partition_and_no_other,
     a_worker_that_closes_leaves_its_partitions_to_the_other,
     reading_goes_on_when_the_brokers_come_back,
 }
@@ -37,6 +41,56 @@ pub(super) fn write(cluster: &Cluster, topic: &str, partition: i32, records: &[V
         producer.send(record).map_err(|(error, _)| error).expect("sent");
     }
     producer.flush(PATIENCE).expect("written");
+}
+
+/// Writes a record whose checksum is wrong, which no client does, as a broker keeps it whose disk has lost a bit.
+/// <https://kafka.apache.org/documentation/#recordbatch>
+fn write_damaged(broker: &str, partition: i32, value: &[u8]) {
+    // Lengths below 64 and small differences are one byte each: twice the number.
+    let twice = |number: usize| vec![u8::try_from(2 * number).expect("a short record")];
+    // No attributes, no differences, no key (minus one is written as one), the value, no headers.
+    let body = [vec![0, 0, 0, 1], twice(value.len()), value.to_vec(), vec![0]].concat();
+    let record = [twice(body.len()), body].concat();
+    let (no_producer, no_time) = ((-1_i64).to_be_bytes(), 0_i64.to_be_bytes());
+    let after_checksum = [
+        &[0; 2][..], // Attributes.
+        &[0; 4],     // The last record is the first.
+        &no_time,
+        &no_time,
+        &no_producer,
+        &[0xff; 2], // No epoch of a producer.
+        &[0xff; 4], // No sequence.
+        &1_i32.to_be_bytes(),
+        &record,
+    ]
+    .concat();
+    let counted = i32::try_from(4 + 1 + 4 + after_checksum.len()).expect("a short batch");
+    let batch = [&[0; 8][..], &counted.to_be_bytes(), &[0; 4], &[2], &0xdead_beef_u32.to_be_bytes(), &after_checksum].concat();
+    let text = |text: &str| [&i16::try_from(text.len()).expect("a short text").to_be_bytes()[..], text.as_bytes()].concat();
+    let request = [
+        &[0, 0, 0, 7, 0, 0, 0, 1][..], // Produce, version 7, the first request.
+        &text("test"),
+        &[0xff; 2],              // No transaction.
+        &[0xff; 2],              // All replicas acknowledge.
+        &5000_i32.to_be_bytes(), // Milliseconds.
+        &1_i32.to_be_bytes(),    // One topic,
+        &text(TOPIC),
+        &1_i32.to_be_bytes(), // one partition,
+        &partition.to_be_bytes(),
+        &i32::try_from(batch.len()).expect("a short batch").to_be_bytes(),
+        &batch,
+    ]
+    .concat();
+    let mut stream = TcpStream::connect(broker).expect("connected");
+    stream.write_all(&u32::try_from(request.len()).expect("a short request").to_be_bytes()).expect("sent");
+    stream.write_all(&request).expect("sent");
+    let mut size = [0; 4];
+    stream.read_exact(&mut size).expect("answered");
+    let mut answer = vec![0; u32::from_be_bytes(size) as usize];
+    stream.read_exact(&mut answer).expect("answered");
+    // Behind the number of the request, one topic with its name, and one partition with its number.
+    let error = 4 + 4 + 2 + TOPIC.len() + 4 + 4;
+    assert_eq!(answer[error..error + 2], [0, 0], "it is in the log");
 }
 
 pub(super) fn votes(count: u32) -> Vec<Vec<u8>> {
@@ -96,12 +150,12 @@ async fn reading_begins_where_the_store_says_and_again_wherever_it_says() {
     write(&cluster, TOPIC, 0, &crowd.iter().map(codec::encode).collect::<Vec<_>>());
     let source = KafkaSource::new(cluster, TOPIC, "group");
     let [partition] = assigned(&source).await[..] else { panic!("one partition") };
-    source.start(partition, offset(40)).await.expect("started");
+    source.start(partition, offset(40), None).await.expect("started");
     let entries = read(&source, partition, 40, 60).await;
     assert_eq!(entries, crowd[40..].iter().copied().map(Entry::Vote).collect::<Vec<_>>());
-    source.start(partition, offset(90)).await.expect("started again");
+    source.start(partition, offset(90), None).await.expect("started again");
     read(&source, partition, 90, 10).await;
-    source.start(partition, Offset::ZERO).await.expect("started again");
+    source.start(partition, Offset::ZERO, None).await.expect("started again");
     read(&source, partition, 0, 100).await;
 }
 
@@ -111,9 +165,9 @@ async fn a_partition_that_was_not_started_yields_nothing_and_the_others_do() {
     write(&cluster, TOPIC, 1, &votes(5));
     let source = KafkaSource::new(cluster.clone(), TOPIC, "group");
     assert_eq!(assigned(&source).await.len(), 2);
-    source.start(Partition(1), Offset::ZERO).await.expect("started");
+    source.start(Partition(1), Offset::ZERO, None).await.expect("started");
     read(&source, Partition(1), 0, 5).await;
-    source.start(Partition(0), offset(3)).await.expect("started");
+    source.start(Partition(0), offset(3), None).await.expect("started");
     read(&source, Partition(0), 3, 2).await;
     write(&cluster, TOPIC, 1, &votes(2));
     read(&source, Partition(1), 5, 2).await;
@@ -123,7 +177,7 @@ async fn more_than_a_batch_waits_and_nothing_of_it_is_lost() {
     let (_brokers, cluster) = mock(1);
     let source = KafkaSource::new(cluster.clone(), TOPIC, "group");
     let [partition] = assigned(&source).await[..] else { panic!("one partition") };
-    source.start(partition, Offset::ZERO).await.expect("started");
+    source.start(partition, Offset::ZERO, None).await.expect("started");
     write(&cluster, TOPIC, 0, &votes(35_000));
     read(&source, partition, 0, 35_000).await;
 }
@@ -134,7 +188,7 @@ async fn what_cannot_be_read_is_a_dead_letter_and_a_newer_version_stops_its_part
     let source = KafkaSource::new(cluster.clone(), TOPIC, "group");
     assigned(&source).await;
     for partition in [Partition(0), Partition(1)] {
-        source.start(partition, Offset::ZERO).await.expect("started");
+        source.start(partition, Offset::ZERO, None).await.expect("started");
     }
     let entries = read(&source, Partition(0), 0, 2).await;
     assert!(matches!(&entries[..], [Entry::Vote(_), Entry::DeadLetter(letter)] if letter.bytes == b"rubbish"));
@@ -152,9 +206,54 @@ async fn a_place_behind_the_end_of_the_log_stops_the_partition() {
     write(&cluster, TOPIC, 0, &votes(5));
     let source = KafkaSource::new(cluster, TOPIC, "group");
     let [partition] = assigned(&source).await[..] else { panic!("one partition") };
-    source.start(partition, offset(9)).await.expect("it is answered by an event");
+    source.start(partition, offset(9), None).await.expect("it is answered by an event");
     let (_, text) = alarm(&source).await;
     assert_eq!(text, "the next record to count is at offset 9 and the log ends at 5: it was cut, or it is another one");
+}
+
+async fn a_log_is_known_by_the_last_record_that_was_counted() {
+    let (_brokers, cluster) = mock(1);
+    write(&cluster, TOPIC, 0, &votes(5));
+    let first = KafkaSource::new(cluster.clone(), TOPIC, "group");
+    let [partition] = assigned(&first).await[..] else { panic!("one partition") };
+    first.start(partition, Offset::ZERO, None).await.expect("started");
+    let (mut next, mut last) = (Offset::ZERO, None);
+    while next < offset(5) {
+        let batch = batch(&first).await;
+        (next, last) = (batch.parts()[0].next(), batch.parts()[0].last);
+    }
+    first.close().await;
+    // Another process, which knows what the store keeps.
+    write(&cluster, TOPIC, 0, &votes(2));
+    let second = KafkaSource::new(cluster, TOPIC, "group");
+    assigned(&second).await;
+    second.start(partition, next, last).await.expect("started");
+    read(&second, partition, 5, 2).await;
+    // The topic goes on beyond the checkpoint, and is not the one that was counted.
+    second.start(partition, next, Some(RecordDigest::of(b"another record"))).await.expect("it is answered by an event");
+    assert_eq!(alarm(&second).await.1, "the record at offset 4 is not the one that was counted: the log is another");
+}
+
+async fn a_record_that_is_damaged_stops_its_partition_and_no_other() {
+    let (brokers, cluster) = mock(2);
+    let leader = cluster.brokers().split(',').next().expect("a broker").to_owned();
+    brokers.partition_leader(TOPIC, 0, Some(1)).expect("the first broker leads");
+    write(&cluster, TOPIC, 0, &votes(3));
+    write_damaged(&leader, 0, b"a vote");
+    write(&cluster, TOPIC, 0, &votes(3));
+    let source = KafkaSource::new(cluster.clone(), TOPIC, "group");
+    assert_eq!(assigned(&source).await.len(), 2);
+    for partition in [Partition(0), Partition(1)] {
+        source.start(partition, Offset::ZERO, None).await.expect("started");
+    }
+    read(&source, Partition(0), 0, 3).await;
+    let (partition, text) = alarm(&source).await;
+    assert_eq!(
+        (partition, &*text),
+        (Partition(0), "the record at offset 3, or the one before it, is damaged on the broker that leads")
+    );
+    write(&cluster, TOPIC, 1, &votes(3));
+    read(&source, Partition(1), 0, 3).await;
 }
 
 async fn a_worker_that_closes_leaves_its_partitions_to_the_other() {
@@ -175,7 +274,7 @@ async fn reading_goes_on_when_the_brokers_come_back() {
     let (brokers, cluster) = mock(1);
     let source = KafkaSource::new(cluster.clone(), TOPIC, "group");
     let [partition] = assigned(&source).await[..] else { panic!("one partition") };
-    source.start(partition, Offset::ZERO).await.expect("started");
+    source.start(partition, Offset::ZERO, None).await.expect("started");
     write(&cluster, TOPIC, 0, &votes(3));
     read(&source, partition, 0, 3).await;
     brokers.broker_down(-1).expect("all brokers go");
@@ -188,7 +287,7 @@ async fn reading_goes_on_when_the_brokers_come_back() {
                 Ok(SourceEvent::Batch(batch)) => return batch,
                 Ok(SourceEvent::Assigned(partitions)) => {
                     for partition in partitions {
-                        source.start(partition, offset(3)).await.expect("started");
+                        source.start(partition, offset(3), None).await.expect("started");
                     }
                 }
                 Ok(SourceEvent::Revoked(_)) | Err(_) => {}

@@ -57,7 +57,7 @@ async fn a_newer_schema_is_refused_untouched(place: Place) {
     owner.run(newer).await;
     let error = refusal(&options).await;
     assert!(matches!(error, PostgresOpenError::NewerSchema { found: 9999, .. }), "{error}");
-    assert_eq!(owner.ask::<i64>("SELECT count(*) FROM schema_versions").await, [6]);
+    assert_eq!(owner.ask::<i64>("SELECT count(*) FROM schema_versions").await, [7]);
 }
 
 async fn programs_that_start_at_once_make_the_tables_once(place: Place) {
@@ -132,8 +132,8 @@ async fn urls_open_a_store_and_a_bus(place: Place) {
         bus: format!("{}?schema={}", place.url(), options.schema),
         data_dir: PathBuf::new(),
     };
-    assert_eq!(migrate(&urls).await.expect("migrated"), Migrated::Versions(0, 5));
-    assert_eq!(migrate(&urls).await.expect("migrated"), Migrated::Versions(5, 5));
+    assert_eq!(migrate(&urls).await.expect("migrated"), Migrated::Versions(0, 6));
+    assert_eq!(migrate(&urls).await.expect("migrated"), Migrated::Versions(6, 6));
     let backends = open_backends(&urls).await.expect("opened");
     assert_eq!(backends.tallies.checkpoint().await.expect("read").iter().count(), 0);
     let mixed = open_backends(&Urls { bus: "memory:".to_owned(), ..urls.clone() }).await.expect("opened");

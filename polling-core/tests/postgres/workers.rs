@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use polling_core::checkpoint::{Batch, Checkpoint, Offset, Partition};
+use polling_core::checkpoint::{Batch, Checkpoint, DeadLetter, Entry, Offset, Partition, PartitionBatch, RecordDigest};
 use polling_core::clock::Timestamp;
 use polling_core::conformance::fixture::{NOW, at, batch, cast, part, poll, retract};
 use polling_core::model::{Outcome, Poll, Vote};
@@ -16,6 +16,9 @@ use crate::postgres_schema::{Place, Session, audit, open};
 crate::tests![
     workers_on_different_partitions_add_to_the_same_polls,
     of_two_workers_on_one_partition_one_is_fenced,
+    a_program_that_knows_no_digests_leaves_none_that_is_wrong,
+    a_batch_of_rubbish_is_set_aside_in_one_statement,
+    a_partition_can_be_counted_from_its_beginning_again,
     a_partition_that_comes_back_is_not_taken_for_known,
     a_voter_who_moves_to_another_partition_is_counted_once,
     a_poll_that_closes_meanwhile_has_no_late_vote_counted,
@@ -84,6 +87,61 @@ async fn workers_on_different_partitions_add_to_the_same_polls(place: Place) {
     let expected: Checkpoint =
         (0..4).map(|partition| (Partition(partition), Offset::ZERO.plus((BATCHES * VOTES) as usize))).collect();
     assert_eq!(store.checkpoint().await.expect("read"), expected);
+}
+
+async fn a_program_that_knows_no_digests_leaves_none_that_is_wrong(place: Place) {
+    let (store, options) = place.store().await;
+    let last = Some(RecordDigest::of(b"a record"));
+    let letter = |number| Entry::DeadLetter(DeadLetter { bytes: vec![number], reason: "rubbish".to_owned() });
+    let part = PartitionBatch { partition: Partition(0), first: Offset::ZERO, entries: vec![letter(0)], last };
+    store.apply(&Batch::single(part)).await.expect("applied");
+    assert_eq!(store.checkpoint().await.expect("read").last(Partition(0)), last);
+    let mut older = Session::open(place.url(), &options.schema).await;
+    older.run("UPDATE checkpoints SET next_offset = next_offset + 1, invalid = invalid + 1").await;
+    assert_eq!(store.checkpoint().await.expect("read").last(Partition(0)), None);
+}
+
+/// However far the server is: a statement for each record would take longer than a transaction may.
+async fn a_batch_of_rubbish_is_set_aside_in_one_statement(place: Place) {
+    let (store, options) = place.store().await;
+    let letter =
+        |number: usize| Entry::DeadLetter(DeadLetter { bytes: vec![7; number % 99], reason: "not\0readable".to_owned() });
+    let mut entries: Vec<Entry> = (0..9_999).map(letter).collect();
+    entries.push(Entry::DeadLetter(DeadLetter { bytes: vec![7; 1 << 20], reason: "long ".repeat(1000) }));
+    let part = PartitionBatch { partition: Partition(3), first: Offset::ZERO, entries, last: None };
+    let mut auditor = Session::open(place.url(), &options.schema).await;
+    auditor.run("CREATE TABLE statements (number bigint)").await;
+    auditor
+        .run(
+            "CREATE FUNCTION note_statement() RETURNS trigger LANGUAGE plpgsql AS \
+        'BEGIN INSERT INTO statements VALUES (1); RETURN NULL; END'",
+        )
+        .await;
+    auditor.run("CREATE TRIGGER noted AFTER INSERT ON dead_letters FOR EACH STATEMENT EXECUTE FUNCTION note_statement()").await;
+    store.apply(&Batch::single(part)).await.expect("applied");
+    assert_eq!(auditor.ask::<i64>("SELECT count(*) FROM statements").await, [1]);
+    assert_eq!(auditor.ask::<i64>("SELECT count(*) FROM dead_letters WHERE reason = 'notreadable'").await, [9_999]);
+    const LONGEST: &str = "SELECT max(length(record)::bigint + length(reason) + record_bytes) FROM dead_letters";
+    assert_eq!(auditor.ask::<i64>(LONGEST).await, [64 * 1024 + 1000 + (1 << 20)]);
+    audit(&place, &options).await;
+}
+
+/// As README.md says for a topic that was made anew on purpose.
+async fn a_partition_can_be_counted_from_its_beginning_again(place: Place) {
+    let (store, options) = place.store().await;
+    let poll = poll(2, |_| {});
+    create(&store, &poll).await;
+    let mut person = Session::open(place.url(), &options.schema).await;
+    for (voter, rubbish) in [(1, b"old"), (2, b"new")] {
+        let letter = Entry::DeadLetter(DeadLetter { bytes: rubbish.to_vec(), reason: "rubbish".to_owned() });
+        let entries = vec![letter, Entry::Vote(cast(&poll, voter, voter, &[1]))];
+        let last = Some(RecordDigest::of(rubbish));
+        let part = PartitionBatch { partition: Partition(0), first: Offset::ZERO, entries, last };
+        store.apply(&Batch::single(part)).await.expect("applied");
+        assert_eq!(person.ask::<Vec<u8>>("SELECT record FROM dead_letters").await, [rubbish.to_vec()]);
+        person.run("DELETE FROM checkpoints WHERE log_partition = 0").await;
+    }
+    assert_eq!(voters(&store, &poll).await, 2);
 }
 
 async fn of_two_workers_on_one_partition_one_is_fenced(place: Place) {

@@ -6,10 +6,11 @@
 //!
 //! A partition stops with an alarm, and the others go on, when what stands in the log cannot be what has to be counted next: a hole in
 //! the offsets, a place that the log does not have any more or not yet, another topic under the old name, a record of a version
-//! that this program cannot read.
+//! that this program cannot read, or more than a few records that are no votes at all.
 //!
-//! The identity of the topic, and the last record of each partition, are known as long as the process runs. A topic that is replaced
-//! while no worker runs is found when it is shorter than the checkpoint, and not when it is longer.
+//! The log is known by the last record that was counted of each partition, whose digest is kept beside the checkpoint: it is read once
+//! more wherever reading begins, unless the log has dropped it by then. So a topic that was replaced, or cut and written anew, while no
+//! worker ran is found however long it is. While one runs, the identity of the topic tells before a record of another is read.
 
 mod assembly;
 mod reader;
@@ -28,7 +29,7 @@ use tokio::sync::watch as signal;
 use self::assembly::Generation;
 use self::reader::{Command, End, Event, Group, Reader, State};
 use super::{Refused, SourceError, SourceEvent, VoteSource};
-use crate::checkpoint::{Batch, Offset, Partition};
+use crate::checkpoint::{Batch, Offset, Partition, RecordDigest};
 use crate::kafka::{Cluster, Extent, Reachability, View};
 use crate::retry::Pauses;
 use crate::store::{Applied, StoreError};
@@ -54,10 +55,13 @@ const DEFAULTS: [(&str, &str); 6] = [
     ("queued.min.messages", "20000"),
     ("queued.max.messages.kbytes", "16384"),
 ];
-const FIXED: [(&str, &str); 5] = [
+const FIXED: [(&str, &str); 6] = [
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
     ("auto.offset.reset", "error"),
+    // Brokers hand out what is on their disks without looking at it: a bit that fell over there would be a vote for somebody else. What
+    // fails the check is left out, which is a hole.
+    ("check.crcs", "true"),
     ("partition.assignment.strategy", "range,roundrobin"),
     ("allow.auto.create.topics", "false"),
 ];
@@ -72,8 +76,6 @@ struct Shared {
     generations: Mutex<BTreeMap<Partition, Generation>>,
     /// The offset of the next record to read, of the partitions that are read.
     positions: Mutex<BTreeMap<Partition, Offset>>,
-    /// The last record that was read before the offset, of partitions that were left.
-    last_records: Mutex<BTreeMap<Partition, (Offset, Vec<u8>)>>,
     topic_id: Mutex<Option<u128>>,
     /// Whether somebody waits for a batch.
     is_hungry: AtomicBool,
@@ -85,7 +87,6 @@ impl Default for Shared {
         Self {
             generations: Mutex::default(),
             positions: Mutex::default(),
-            last_records: Mutex::default(),
             topic_id: Mutex::default(),
             is_hungry: AtomicBool::new(false),
             last_turn: Mutex::new(Instant::now()),
@@ -111,14 +112,6 @@ impl Shared {
 
     fn position(&self, partition: Partition) -> Offset {
         lock(&self.positions).get(&partition).copied().unwrap_or_default()
-    }
-
-    fn remember(&self, partition: Partition, next: Offset, last: Vec<u8>) {
-        lock(&self.last_records).insert(partition, (next, last));
-    }
-
-    fn last_record(&self, partition: Partition, next: Offset) -> Option<Vec<u8>> {
-        lock(&self.last_records).get(&partition).filter(|(known, _)| *known == next).map(|(_, last)| last.clone())
     }
 
     /// Whether this is not the topic that it was. A broker that does not tell says nothing.
@@ -150,6 +143,7 @@ pub struct KafkaSource {
     cluster: Cluster,
     topic: String,
     group: String,
+    takes_unreadable: bool,
     shared: Arc<Shared>,
     reachability: Reachability,
     /// How the reader is talked to; `None` before it was needed.
@@ -179,6 +173,7 @@ impl KafkaSource {
             cluster,
             topic: topic.into(),
             group: group.into(),
+            takes_unreadable: false,
             shared: Arc::default(),
             reachability: Reachability::default(),
             commands: Mutex::default(),
@@ -187,6 +182,14 @@ impl KafkaSource {
             is_closed: signal::Sender::new(false),
             threads: Arc::new(signal::Sender::new(0)),
         }
+    }
+
+    /// Sets aside however many records cannot be read, instead of stopping a partition that has more than a few. For a person who has
+    /// looked at them.
+    #[must_use]
+    pub fn accepting_unreadable(mut self, accepts: bool) -> Self {
+        self.takes_unreadable = accepts;
+        self
     }
 
     /// Leaves the group, so that the partitions go to another worker at once, and yields nothing but
@@ -231,10 +234,11 @@ impl KafkaSource {
         let (look, looks) = mpsc::channel();
         // Room for one event: what waits longer waits in the reader, where a batch can still grow.
         let (events, yielded) = tokio::sync::mpsc::channel(1);
-        let shared = Arc::clone(&self.shared);
+        let (shared, handed_over) = (Arc::clone(&self.shared), events.downgrade());
         shared.note_turn(std::iter::empty());
-        let reader =
-            Reader { consumer, topic: self.topic.clone(), shared, commands: commanded, events, look, state: State::default() };
+        let mut state = State::default();
+        state.assembly.takes_unreadable = self.takes_unreadable;
+        let reader = Reader { consumer, topic: self.topic.clone(), shared, commands: commanded, events, look, state };
         let threads = Arc::clone(&self.threads);
         let work = move || {
             if let End::Broken(reason) = reader.run() {
@@ -250,7 +254,9 @@ impl KafkaSource {
             return Err(error.into());
         }
         let (shared, reader) = (Arc::clone(&self.shared), commands.clone());
-        thread::Builder::new().name("kafka-watch".to_owned()).spawn(move || watch::watch(&view, &shared, &looks, &reader))?;
+        thread::Builder::new()
+            .name("kafka-watch".to_owned())
+            .spawn(move || watch::watch(&view, &shared, &looks, &reader, &handed_over))?;
         *lock(&self.commands) = Some(commands);
         Ok(yielded)
     }
@@ -295,11 +301,19 @@ impl Drop for KafkaSource {
     }
 }
 
-/// Why the log cannot be what has to be counted from `next` on; `None` when it can.
-fn examine(view: &View, shared: &Shared, partition: Partition, next: Offset) -> Result<Option<String>, crate::store::Source> {
+/// What is seen of a partition before it is read.
+enum Examined {
+    /// It can be what has to be counted. Whether the record before is still there, to be compared.
+    Sound { has_last: bool },
+    /// It cannot, and why.
+    Unsound(String),
+}
+
+/// Whether the log can be what has to be counted from `next` on.
+fn examine(view: &View, shared: &Shared, partition: Partition, next: Offset) -> Result<Examined, crate::store::Source> {
     // Brokers that have not told an identity so far are not asked again: that would only take time.
     if shared.is_identity_known() && shared.is_another_topic(view.topic_id()) {
-        return Ok(Some(reader::REPLACED.to_owned()));
+        return Ok(Examined::Unsound(reader::REPLACED.to_owned()));
     }
     let mut extent = view.extent(partition)?;
     for _ in 1..TRUNCATION_LOOKS {
@@ -310,7 +324,8 @@ fn examine(view: &View, shared: &Shared, partition: Partition, next: Offset) -> 
         extent = view.extent(partition)?;
     }
     let Extent { first, end } = extent;
-    Ok((first > next || end < next).then(|| reader::out_of_range(next, extent)))
+    let is_there = (first..=end).contains(&next);
+    Ok(if is_there { Examined::Sound { has_last: first < next } } else { Examined::Unsound(reader::out_of_range(next, extent)) })
 }
 
 #[async_trait]
@@ -370,15 +385,15 @@ impl VoteSource for KafkaSource {
         }
     }
 
-    async fn start(&self, partition: Partition, next: Offset) -> Result<(), SourceError> {
+    async fn start(&self, partition: Partition, next: Offset, last: Option<RecordDigest>) -> Result<(), SourceError> {
         let generation = self.shared.next_generation(partition);
         let view = self.view().map_err(SourceError)?;
         let shared = Arc::clone(&self.shared);
         let examined = tokio::task::spawn_blocking(move || examine(&view, &shared, partition, next));
-        let alarm = examined.await.map_err(|error| SourceError(error.into()))?.map_err(SourceError)?;
-        self.command(match alarm {
-            None => Command::Start { partition, generation, next },
-            Some(alarm) => Command::Stop { partition, generation, alarm },
+        let examined = examined.await.map_err(|error| SourceError(error.into()))?.map_err(SourceError)?;
+        self.command(match examined {
+            Examined::Sound { has_last } => Command::Start { partition, generation, next, before: last.filter(|_| has_last) },
+            Examined::Unsound(alarm) => Command::Stop { partition, generation, alarm },
         });
         Ok(())
     }

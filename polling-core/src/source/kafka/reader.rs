@@ -18,7 +18,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use super::assembly::{Assembly, Generation, Verdict};
 use super::watch::{Look, Sight};
 use super::{Shared, lock};
-use crate::checkpoint::{Offset, Partition, PartitionBatch};
+use crate::checkpoint::{Offset, Partition, PartitionBatch, RecordDigest};
 use crate::kafka::{Extent, Reachability, Telemetry};
 
 /// How long a poll waits when nothing is under way: how late a command is obeyed at most.
@@ -44,6 +44,8 @@ pub(super) enum Command {
         partition: Partition,
         generation: Generation,
         next: Offset,
+        /// What the record before that is recognised by, when it is known and the record is there.
+        before: Option<RecordDigest>,
     },
     Stop {
         partition: Partition,
@@ -147,15 +149,15 @@ pub(super) struct Reader {
 /// What the reader knows.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    assembly: Assembly,
+    pub(super) assembly: Assembly,
     /// Events for which there was no room; at most some for each partition.
     outbox: VecDeque<Event>,
     /// The partitions that the group gave to us.
     ours: BTreeSet<Partition>,
     /// Whether the consumer must be told anew what to read from where.
     is_reassignment_due: bool,
-    /// Whether the partitions are paused, because whoever counts is slow.
-    is_held: bool,
+    /// Since when the partitions are paused, because whoever counts is slow.
+    held_since: Option<Instant>,
     /// Whether the client has lost an offset. The watch will say which.
     is_offset_lost: bool,
     /// Partitions whose end was seen before the position, that position, and how often in a row. A new leader may not know its end at
@@ -192,7 +194,7 @@ impl Reader {
     fn obey(&mut self) -> bool {
         loop {
             match self.commands.try_recv() {
-                Ok(Command::Start { partition, generation, next }) => self.start(partition, generation, next),
+                Ok(Command::Start { partition, generation, next, before }) => self.start(partition, generation, next, before),
                 Ok(Command::Stop { partition, generation, alarm }) => {
                     if self.state.ours.contains(&partition) && self.shared.is_current(partition, generation) {
                         self.stop(partition, alarm);
@@ -210,21 +212,12 @@ impl Reader {
         }
     }
 
-    fn start(&mut self, partition: Partition, generation: Generation, next: Offset) {
+    fn start(&mut self, partition: Partition, generation: Generation, next: Offset, before: Option<RecordDigest>) {
         if !self.state.ours.contains(&partition) || !self.shared.is_current(partition, generation) {
             return;
         }
-        self.remember(partition);
-        let last = self.shared.last_record(partition, next);
-        self.state.assembly.start(partition, generation, next, last);
+        self.state.assembly.start(partition, generation, next, before);
         self.state.is_reassignment_due = true;
-    }
-
-    /// Keeps the last record of a partition that is not read any more, to know the log by when it is.
-    fn remember(&mut self, partition: Partition) {
-        if let Some((next, last)) = self.state.assembly.leave(partition) {
-            self.shared.remember(partition, next, last);
-        }
     }
 
     /// Stops a partition behind what was read of it; the others go on.
@@ -257,7 +250,14 @@ impl Reader {
         }
         let positions: Vec<_> = self.state.assembly.progress().collect();
         for (partition, next, last_progress) in positions {
-            let Some(&Sight { position, extent }) = sights.get(&partition) else { continue };
+            let Some(&Sight { position, extent, is_damaged }) = sights.get(&partition) else { continue };
+            if is_damaged && position == next {
+                self.stop(
+                    partition,
+                    format!("the record at offset {next}, or the one before it, is damaged on the broker that leads"),
+                );
+                continue;
+            }
             if extent.first > next || self.is_truncated(partition, next, position, extent) {
                 self.stop(partition, out_of_range(next, extent));
                 continue;
@@ -266,9 +266,8 @@ impl Reader {
                 self.state.assembly.skip_comparison(partition);
             }
             let lag = extent.end.since(next).unwrap_or(0);
-            #[expect(clippy::cast_precision_loss, reason = "a metric is a float, and no lag is near its precision")]
-            metrics::gauge!("polling_partition_lag_records", "partition" => partition.0.to_string()).set(lag as f64);
-            if lag > 0 && !self.state.is_held && last_progress.elapsed() > STUCK_AFTER {
+            show_lag(partition, lag);
+            if lag > 0 && self.state.held_since.is_none() && last_progress.elapsed() > STUCK_AFTER {
                 self.state.fatal = Some(format!("partition {partition} yields nothing and has {lag} records"));
             }
         }
@@ -300,7 +299,14 @@ impl Reader {
         if let Err(error) = added.and_then(|()| self.consumer.assign(&list)) {
             self.state.fatal = Some(format!("the partitions cannot be assigned: {error}"));
         }
-        self.state.is_held = false;
+        self.let_go();
+    }
+
+    /// Notes that the partitions are read again. What they did not yield meanwhile is nobody's fault.
+    fn let_go(&mut self) {
+        if let Some(held_since) = self.state.held_since.take() {
+            self.state.assembly.leave_out(held_since.elapsed());
+        }
     }
 
     /// Polls, which also keeps our place in the group, whether or not there is room for a record.
@@ -337,7 +343,11 @@ impl Reader {
             KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) => {
                 self.state.is_offset_lost = true;
                 // A watch that is gone has nobody to tell.
-                let _gone = self.look.send(Look);
+                let _gone = self.look.send(Look::Usual);
+            }
+            // The client leaves the record out, loses its way behind it, and does not say in which partition.
+            KafkaError::MessageConsumption(RDKafkaErrorCode::BadMessage) => {
+                let _gone = self.look.send(Look::Close);
             }
             KafkaError::MessageConsumption(code) if is_trouble(*code) && self.state.outbox.is_empty() => {
                 self.state.outbox.push_back(Event::Trouble(error.to_string()));
@@ -348,6 +358,10 @@ impl Reader {
     }
 
     fn follow_group(&mut self) {
+        // Given up while the client kept this thread: what the group decides about this member is nothing to its successor.
+        if self.events.is_closed() {
+            return;
+        }
         let rebalances = mem::take(&mut *lock(&self.consumer.context().rebalances));
         for rebalance in rebalances {
             match rebalance {
@@ -360,10 +374,12 @@ impl Reader {
                     tracing::info!(?partitions, "partitions were revoked");
                     for &partition in &partitions {
                         self.shared.next_generation(partition);
-                        self.remember(partition);
+                        self.state.assembly.leave(partition);
                         self.state.ours.remove(&partition);
                         self.state.applied.remove(&partition);
                         self.state.truncated.remove(&partition);
+                        // Whoever reads it now says how far it is.
+                        show_lag(partition, 0);
                     }
                     self.state.outbox.push_back(Event::Revoked(partitions));
                 }
@@ -396,15 +412,21 @@ impl Reader {
     /// Pauses the partitions while a full batch waits, and not the polling.
     fn hold_or_go_on(&mut self) {
         let hold = self.state.assembly.is_full();
-        if hold == self.state.is_held {
+        if hold == self.state.held_since.is_some() {
             return;
         }
         let mut list = TopicPartitionList::new();
         for (partition, _) in self.state.assembly.positions() {
             list.add_partition(&self.topic, number(partition));
         }
-        self.state.is_held = hold;
-        if let Err(error) = if hold { self.consumer.pause(&list) } else { self.consumer.resume(&list) } {
+        let done = if hold {
+            self.state.held_since = Some(Instant::now());
+            self.consumer.pause(&list)
+        } else {
+            self.let_go();
+            self.consumer.resume(&list)
+        };
+        if let Err(error) = done {
             // Going on would let the batch grow without a bound, or stand still for ever.
             self.state.fatal = Some(format!("the partitions are neither held nor let go: {error}"));
         }
@@ -426,6 +448,11 @@ impl Reader {
             tracing::debug!(error = &error as &dyn std::error::Error, "the broker was not told how far counting is");
         }
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a metric is a float, and no lag is near its precision")]
+fn show_lag(partition: Partition, records: u64) {
+    metrics::gauge!("polling_partition_lag_records", "partition" => partition.0.to_string()).set(records as f64);
 }
 
 fn take(assembly: &mut Assembly, message: &BorrowedMessage<'_>) -> Option<(Partition, Verdict)> {
@@ -461,4 +488,96 @@ const fn is_trouble(code: RDKafkaErrorCode) -> bool {
 
 fn number(partition: Partition) -> i32 {
     i32::try_from(partition.0).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::kafka::Cluster;
+
+    const P: Partition = Partition(0);
+
+    fn offset(number: i64) -> Offset {
+        Offset::new(number).expect("not negative")
+    }
+
+    /// A reader of one partition, started at 5, whose brokers never answer, with the other ends of what it talks to.
+    fn reader() -> (Reader, tokio::sync::mpsc::Receiver<Event>, TcpListener) {
+        let silent = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let cluster = Cluster::new(silent.local_addr().expect("an address").to_string());
+        let consumer: BaseConsumer<Group> =
+            cluster.config(&[], &[("group.id", "g")]).create_with_context(Group::new(Reachability::default())).expect("a client");
+        let (events, yielded) = tokio::sync::mpsc::channel(1);
+        let ((_, commands), (look, _)) = (mpsc::channel(), mpsc::channel());
+        let shared = Arc::<Shared>::default();
+        let mut reader = Reader { consumer, topic: "votes".to_owned(), shared, commands, events, look, state: State::default() };
+        reader.state.ours.insert(P);
+        let generation = reader.shared.next_generation(P);
+        reader.start(P, generation, offset(5), None);
+        (reader, yielded, silent)
+    }
+
+    fn sight(end: i64) -> BTreeMap<Partition, Sight> {
+        let extent = Extent { first: offset(0), end: offset(end) };
+        BTreeMap::from([(P, Sight { position: offset(5), extent, is_damaged: false })])
+    }
+
+    #[test]
+    fn a_partition_that_has_records_and_yields_none_breaks_the_consumer() {
+        let (mut reader, _yielded, _silent) = reader();
+        reader.judge(&sight(9));
+        assert_eq!(reader.state.fatal, None, "it was started just now");
+        reader.state.assembly.age(STUCK_AFTER);
+        reader.judge(&sight(5));
+        assert_eq!(reader.state.fatal, None, "there is nothing to yield");
+        reader.judge(&sight(9));
+        assert_eq!(reader.state.fatal.as_deref(), Some("partition 0 yields nothing and has 4 records"));
+    }
+
+    #[test]
+    fn a_consumer_that_was_held_back_is_not_broken() {
+        let (mut reader, _yielded, _silent) = reader();
+        reader.state.assembly.age(STUCK_AFTER);
+        reader.state.held_since = Some(Instant::now().checked_sub(STUCK_AFTER).expect("the machine runs for longer"));
+        reader.judge(&sight(9));
+        assert_eq!(reader.state.fatal, None, "it may not yield");
+        // The batch was taken, and the next look comes before the first record.
+        reader.hold_or_go_on();
+        assert_eq!(reader.state.held_since, None);
+        reader.judge(&sight(9));
+        assert_eq!(reader.state.fatal, None, "it could not yield yet");
+        reader.state.assembly.age(STUCK_AFTER);
+        reader.judge(&sight(9));
+        assert!(reader.state.fatal.is_some(), "it yields nothing, and nobody holds it back any more");
+    }
+
+    #[test]
+    fn a_log_is_cut_only_when_its_end_stays_before_our_place() {
+        let (mut reader, mut yielded, _silent) = reader();
+        (1..TRUNCATION_LOOKS).for_each(|_| reader.judge(&sight(3)));
+        reader.judge(&sight(5));
+        (1..TRUNCATION_LOOKS).for_each(|_| reader.judge(&sight(3)));
+        assert!(reader.hand_over() && yielded.try_recv().is_err(), "a new leader may not know its end at first");
+        reader.judge(&sight(3));
+        assert!(reader.hand_over());
+        assert!(matches!(yielded.try_recv(), Ok(Event::Stopped { partition: P, .. })));
+    }
+
+    #[test]
+    fn a_reader_that_was_given_up_leaves_its_successor_alone() {
+        let (mut reader, yielded, _silent) = reader();
+        let revoke = |reader: &Reader| lock(&reader.consumer.context().rebalances).push_back(Rebalance::Revoked(vec![P]));
+        let generation = reader.shared.next_generation(P);
+        revoke(&reader);
+        reader.follow_group();
+        assert!(!reader.shared.is_current(P, generation), "what it has read is nothing any more");
+        let successors = reader.shared.next_generation(P);
+        drop(yielded);
+        revoke(&reader);
+        reader.follow_group();
+        assert!(reader.shared.is_current(P, successors));
+        assert!(!reader.hand_over(), "and it ends");
+    }
 }

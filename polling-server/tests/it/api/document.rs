@@ -49,6 +49,7 @@ fn every_operation_is_described_in_full() {
         "GET /polls",
         "GET /polls/{poll_id}",
         "GET /polls/{poll_id}/export.csv",
+        "GET /polls/{poll_id}/history",
         "GET /polls/{poll_id}/live",
         "GET /receipts/{receipt}",
         "POST /polls",

@@ -78,6 +78,12 @@ impl Board {
         Self { tallies, views, clock, state: Mutex::new(state), working: tokio::sync::Mutex::default(), process }
     }
 
+    /// Tells the versions of this process from those of another.
+    #[must_use]
+    pub const fn process(&self) -> u64 {
+        self.process
+    }
+
     /// Notes news; answers whether any of it may matter. Call it after [`Views::absorb`].
     pub fn absorb(&self, updates: &[Update]) -> bool {
         let mut state = self.state();

@@ -27,7 +27,7 @@ const WRITE_BUFFER_BYTES_MAX: usize = 1 << 20;
 /// A socket with one client.
 pub type Socket = WebSocketStream<Upgraded>;
 
-/// How many sockets there may be.
+/// How many sockets and streams of events there may be.
 #[derive(Debug, Clone, Copy)]
 pub struct SocketLimits {
     /// In the whole server.
@@ -36,7 +36,7 @@ pub struct SocketLimits {
     pub per_address: usize,
 }
 
-/// Counts sockets.
+/// Counts sockets and streams.
 #[derive(Debug)]
 pub struct Doorkeeper {
     limits: SocketLimits,
@@ -59,7 +59,7 @@ impl Doorkeeper {
         Arc::new(Self { limits, origins, inside: Mutex::default() })
     }
 
-    /// Sockets inside.
+    /// Sockets and streams inside.
     #[must_use]
     pub fn inside(&self) -> usize {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
@@ -93,11 +93,17 @@ impl Doorkeeper {
     pub fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Place, Problem> {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         if inside.values().sum::<usize>() >= self.limits.total {
-            return Err(Problem::with_detail(ProblemKind::Unavailable, "the server has as many sockets as it can have"));
+            return Err(Problem::with_detail(
+                ProblemKind::Unavailable,
+                "the server has as many sockets and streams as it can have",
+            ));
         }
         let own = inside.entry(address).or_default();
         if *own >= self.limits.per_address {
-            return Err(Problem::with_detail(ProblemKind::RateLimited, "this address has as many sockets as it can have"));
+            return Err(Problem::with_detail(
+                ProblemKind::RateLimited,
+                "this address has as many sockets and streams as it can have",
+            ));
         }
         *own += 1;
         Ok(Place { doorkeeper: Arc::clone(self), address })

@@ -10,10 +10,9 @@ use polling_core::model::{PollId, Version};
 use polling_core::shutdown::Shutdown;
 use polling_core::store::{StoreError, TallyStore};
 use tokio::sync::{Notify, watch};
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::board::Board;
-use super::frame::{PollFrame, PollNews, leaderboard_frame};
+use super::frame::{BoardFrame, PollFrame, PollNews};
 use super::views::Views;
 
 /// How often the store is asked for what is being watched: what a lost update costs a watcher at most.
@@ -24,15 +23,6 @@ const RECONCILE_POLLS_MAX: usize = 500;
 const LEADERBOARD_PLACES: usize = 10;
 /// The shortest interval between two frames that can be set: below it, frames cost more than they show.
 pub const INTERVAL_MIN: Duration = Duration::from_millis(1);
-
-/// A frame of the leaderboard.
-#[derive(Debug, Clone)]
-pub struct BoardFrame {
-    /// Grows on a connection.
-    pub version: u64,
-    /// The frame.
-    pub text: Utf8Bytes,
-}
 
 /// The topics that are being watched.
 pub struct Hub {
@@ -148,10 +138,21 @@ impl Hub {
     ///
     /// Those of the store.
     pub async fn watch_leaderboard(&self) -> Result<(BoardFrame, watch::Receiver<Option<BoardFrame>>), StoreError> {
+        if self.board_frames.receiver_count() == 0 {
+            // What was shown when somebody watched last may be long ago: nothing has moved since then that anybody saw.
+            self.board_frames.send_replace(None);
+        }
         // Subscribed first: what changes after that comes as news.
         let news = self.board_frames.subscribe();
         let body = self.board.top(LEADERBOARD_PLACES).await?;
-        Ok((BoardFrame { version: body.version, text: leaderboard_frame(&body) }, news))
+        let latest = self.board_frames.borrow().clone();
+        let first = BoardFrame::new(self.board.process(), &body, latest.as_ref());
+        // Whoever is the first to watch begins the topic. For all others, its next frame comes at its time.
+        self.board_frames.send_if_modified(|latest| {
+            latest.get_or_insert_with(|| first.clone());
+            false
+        });
+        Ok((first, news))
     }
 
     /// Watched polls, for a gauge.
@@ -226,11 +227,10 @@ impl Hub {
             if self.board_frames.receiver_count() > 0 {
                 match self.board.top(LEADERBOARD_PLACES).await {
                     Ok(body) => {
-                        let text = leaderboard_frame(&body);
                         self.board_frames.send_if_modified(|latest| {
-                            let news = latest.as_ref().is_none_or(|known| known.version < body.version);
+                            let news = latest.as_ref().is_none_or(|known| known.version.number < body.version);
                             if news {
-                                *latest = Some(BoardFrame { version: body.version, text });
+                                *latest = Some(BoardFrame::new(self.board.process(), &body, latest.as_ref()));
                             }
                             news
                         });

@@ -16,16 +16,17 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message, Utf8Bytes};
 
-use super::frame::{PollFrame, PollNews, error_frame};
+use super::frame::{BoardFrame, PollFrame, PollNews, Rendered, error_frame};
 use super::handshake::Socket;
-use super::hub::{BoardFrame, Watched};
+use super::hub::Watched;
 use super::message::Request;
+use super::shown::{Shown, ShownBoard};
 use super::viewer::{Viewer, WatchedPoll};
 use crate::api::problem::Problem;
 use crate::api::problem_kind::ProblemKind;
 
 /// How long a reader may leave a frame untaken. The frames that it misses meanwhile are gone, so there is nothing to gain by waiting.
-const WRITE_DEADLINE: Duration = Duration::from_secs(5);
+pub const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a closing handshake may take.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
 /// How often a silent client is asked whether it is still there: more often than middleboxes forget a connection.
@@ -38,8 +39,8 @@ pub const POLLS_MAX: usize = 100;
 const SHOWN_MAX: usize = 10 * POLLS_MAX;
 /// Bad messages in a row after which the socket is closed.
 const BAD_MESSAGES_MAX: u32 = 10;
-/// Sockets are closed within this time on shutdown, one here and one there, so that they do not all come back at once.
-const STAGGER: Duration = Duration::from_secs(2);
+/// Sockets and streams are closed within this time on shutdown, one here and one there, so that they do not all come back at once.
+pub const STAGGER: Duration = Duration::from_secs(2);
 
 /// What a socket shows.
 pub struct Session {
@@ -49,8 +50,8 @@ pub struct Session {
     polls: StreamMap<PollId, WatchStream<PollNews>>,
     leaderboard: StreamMap<(), WatchStream<Option<BoardFrame>>>,
     /// For each poll, what was sent last: nothing that is not newer is sent.
-    shown: HashMap<PollId, Version>,
-    leaderboard_shown: u64,
+    shown: HashMap<PollId, Shown>,
+    leaderboard_shown: ShownBoard,
     /// Those of the watched polls whose hidden results the viewer may see.
     insider_of: HashSet<PollId>,
     /// Bad messages since the last good one.
@@ -80,7 +81,7 @@ impl Session {
             polls: StreamMap::new(),
             leaderboard: StreamMap::new(),
             shown: HashMap::new(),
-            leaderboard_shown: 0,
+            leaderboard_shown: ShownBoard::default(),
             insider_of: HashSet::new(),
             bad_messages: 0,
             complained: false,
@@ -90,9 +91,7 @@ impl Session {
 
     /// Shows one poll; `after` is what the client has seen.
     pub async fn show_poll(mut self, poll: PollId, watched: WatchedPoll, after: Option<Version>, shutdown: Shutdown) {
-        if let Some(version) = after {
-            self.shown.insert(poll, version);
-        }
+        self.shown.insert(poll, Shown::up_to(after));
         let start = self.add_poll(poll, watched).await;
         self.run(start, shutdown).await;
     }
@@ -140,8 +139,8 @@ impl Session {
         }
     }
 
-    async fn send(&mut self, text: Utf8Bytes) -> Step {
-        match timeout(WRITE_DEADLINE, self.socket.send(Message::Text(text))).await {
+    async fn send(&mut self, frame: Rendered) -> Step {
+        match timeout(WRITE_DEADLINE, self.socket.send(Message::Text(frame.text))).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(End::Gone),
             Err(_) => {
@@ -187,18 +186,18 @@ impl Session {
     }
 
     async fn show_frame(&mut self, poll: PollId, frame: PollFrame) -> Step {
-        if self.shown.get(&poll).is_some_and(|&shown| shown >= frame.version) {
-            return Ok(());
+        let shown = self.shown.entry(poll).or_default();
+        match shown.news_in(&frame, self.insider_of.contains(&poll)).cloned() {
+            Some(news) => self.send(news).await,
+            None => Ok(()),
         }
-        self.shown.insert(poll, frame.version);
-        let visible = frame.public || self.insider_of.contains(&poll);
-        self.send(if visible { frame.with_results } else { frame.without_results }).await
     }
 
     async fn show_board(&mut self, frame: Option<BoardFrame>) -> Step {
-        let Some(frame) = frame.filter(|frame| frame.version > self.leaderboard_shown) else { return Ok(()) };
-        self.leaderboard_shown = frame.version;
-        self.send(frame.text).await
+        match frame.as_ref().and_then(|frame| self.leaderboard_shown.news_in(frame)).cloned() {
+            Some(news) => self.send(news).await,
+            None => Ok(()),
+        }
     }
 
     /// Remembers what was shown: should the client come back to the poll, only something newer is sent.

@@ -8,7 +8,8 @@ use poem::http::{HeaderMap, header};
 use polling_core::model::{PollId, Receipt};
 use tokio::sync::watch;
 
-use super::hub::{BoardFrame, Hub, Watched};
+use super::frame::BoardFrame;
+use super::hub::{Hub, Watched};
 use crate::api::identity::Caller;
 use crate::api::parameter::{Given, Parameter as _, QueryErrors, Token, query_parameter};
 use crate::api::problem::Problem;

@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod cors;
+pub mod flow;
 pub mod refusal;
 pub mod requests;
 pub mod wire;

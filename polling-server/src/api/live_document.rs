@@ -39,6 +39,10 @@ impl LiveDocument {
         /// `EPOCH.VERSION` of what the client has: a snapshot that is not newer is left out.
         #[oai(name = "after")]
         _after: Query<Option<Given<Token>>>,
+        /// 1: tell how many watch, in each frame and in frames of their own, `{"type":"viewers","poll_id","viewers"}`, at most once a
+        /// second. The number is approximate. 0 by default.
+        #[oai(name = "viewers")]
+        _viewers: Query<Option<Given<Token>>>,
     ) -> Answer<Watch<OnePoll>> {
         not_routed()
     }
@@ -73,6 +77,10 @@ impl LiveDocument {
         /// The same, of a client that comes back; stronger than `after`.
         #[oai(name = "Last-Event-ID")]
         _last_event_id: Header<Option<String>>,
+        /// 1: tell how many watch, in each frame and in frames of their own, `{"type":"viewers","poll_id","viewers"}`, at most once a
+        /// second. The number is approximate. 0 by default.
+        #[oai(name = "viewers")]
+        _viewers: Query<Option<Given<Token>>>,
     ) -> Answer<Follow<OnePoll>> {
         not_routed()
     }
@@ -106,6 +114,10 @@ impl LiveDocument {
         /// The receipt of a counted vote, to see the results of its poll that are shown after the vote.
         #[oai(name = "receipt")]
         _receipt: Query<Option<Given<Token>>>,
+        /// 1: tell how many watch, in each frame and in frames of their own, `{"type":"viewers","poll_id","viewers"}`, at most once a
+        /// second. The number is approximate. 0 by default.
+        #[oai(name = "viewers")]
+        _viewers: Query<Option<Given<Token>>>,
     ) -> Answer<Watch<SeveralPolls>> {
         not_routed()
     }

@@ -92,7 +92,7 @@ impl Board {
             let poll = match update {
                 Update::Tally(tally) if state.unfilled.is_some() || state.board.concerns(tally) => tally.poll,
                 Update::Changed(poll) => *poll,
-                Update::Tally(_) | Update::Progress { .. } => continue,
+                Update::Tally(_) | Update::Progress { .. } | Update::Audience(_) => continue,
             };
             matters = true;
             state.note(poll);

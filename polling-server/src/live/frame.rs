@@ -40,6 +40,20 @@ impl Rendered {
         // Frames are made of texts and numbers, which always serialise, and into one line.
         let _infallible = serde_json::to_writer(&mut event, frame);
         event.extend_from_slice(EVENT_END);
+        Self::cut(event, start)
+    }
+
+    /// The same frame with a number more.
+    fn with_number(&self, name: &str, number: u64) -> Self {
+        let start = self.event.len() - EVENT_END.len() - self.text.len();
+        let mut event = self.event[..start + self.text.len() - 1].to_vec();
+        let _infallible = write!(event, ",\"{name}\":{number}}}");
+        event.extend_from_slice(EVENT_END);
+        Self::cut(event, start)
+    }
+
+    /// An event, the text of which begins there.
+    fn cut(event: Vec<u8>, start: usize) -> Self {
         let event = Bytes::from(event);
         let text = Utf8Bytes::try_from(event.slice(start..event.len() - EVENT_END.len())).unwrap_or_default();
         Self { text, event }
@@ -57,13 +71,28 @@ pub struct PollFrame {
     pub without_results: Rendered,
     /// Whether everybody may see the results.
     pub public: bool,
+    /// How many watch, for those who want to know.
+    pub viewers: Option<Viewers>,
+}
+
+/// How many watch a poll, and the frames that say so.
+#[derive(Debug, Clone)]
+pub struct Viewers {
+    /// The number.
+    pub count: u64,
+    /// [`PollFrame::with_results`] with the number.
+    pub with_results: Rendered,
+    /// [`PollFrame::without_results`] with the number.
+    pub without_results: Rendered,
+    /// The number alone, for when nothing else has changed.
+    pub alone: Rendered,
 }
 
 /// What a watched poll has come to.
 #[derive(Debug, Clone)]
 pub enum PollNews {
     /// It has this state.
-    Frame(PollFrame),
+    Frame(Arc<PollFrame>),
     /// It was archived.
     Gone,
 }
@@ -79,6 +108,14 @@ struct ResultsFrame<'a> {
     voters: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     options: Option<&'a [OptionVotes]>,
+}
+
+#[derive(Serialize)]
+struct ViewersFrame {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    poll_id: Uuid,
+    viewers: u64,
 }
 
 #[derive(Serialize)]
@@ -112,7 +149,21 @@ impl PollFrame {
             with_results: rendered(Some(&options)),
             without_results: rendered(None),
             public: poll.results_are_public(now),
+            viewers: None,
         }
+    }
+
+    /// The same frame of this poll with so many viewers.
+    #[must_use]
+    pub fn with_viewers(&self, poll: PollId, count: u64) -> Self {
+        let (kind, number) = ("viewers", "viewers");
+        let viewers = Viewers {
+            count,
+            with_results: self.with_results.with_number(number, count),
+            without_results: self.without_results.with_number(number, count),
+            alone: Rendered::new(kind, None, &ViewersFrame { kind, poll_id: poll.as_uuid(), viewers: count }),
+        };
+        Self { viewers: Some(viewers), ..self.clone() }
     }
 }
 

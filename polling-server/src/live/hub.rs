@@ -11,6 +11,7 @@ use polling_core::shutdown::Shutdown;
 use polling_core::store::{StoreError, TallyStore};
 use tokio::sync::{Notify, watch};
 
+use super::audience::Audience;
 use super::board::Board;
 use super::frame::{BoardFrame, PollFrame, PollNews};
 use super::views::Views;
@@ -32,6 +33,8 @@ pub struct Hub {
     clock: Arc<dyn Clock>,
     interval: Duration,
     topics: Mutex<HashMap<PollId, Topic>>,
+    /// Those who want to know how many watch with them.
+    pub(super) audience: Audience,
     board_dirty: Notify,
     board_frames: watch::Sender<Option<BoardFrame>>,
 }
@@ -45,7 +48,7 @@ struct Topic {
 #[derive(Debug)]
 pub struct Watched {
     /// The newest state at the time of the call.
-    pub first: PollFrame,
+    pub first: Arc<PollFrame>,
     /// What comes; the newest always replaces what was not taken yet.
     pub news: watch::Receiver<PollNews>,
 }
@@ -67,6 +70,7 @@ impl Hub {
             clock,
             interval: interval.max(INTERVAL_MIN),
             topics: Mutex::default(),
+            audience: Audience::default(),
             board_dirty: Notify::new(),
             board_frames: watch::Sender::new(None),
         })
@@ -77,6 +81,11 @@ impl Hub {
         self.views.absorb(updates);
         if self.board.absorb(updates) {
             self.board_dirty.notify_one();
+        }
+        for update in updates {
+            if let Update::Audience(news) = update {
+                self.audience.absorb(news);
+            }
         }
         let topics = self.topics();
         if topics.is_empty() {
@@ -105,21 +114,21 @@ impl Hub {
     /// Those of the store, which is asked only when nobody has read or watched the poll lately.
     pub async fn watch_poll(self: &Arc<Self>, poll: PollId) -> Result<Option<Watched>, StoreError> {
         let Some(view) = self.views.poll(poll).await? else { return Ok(None) };
-        let mut first = PollFrame::new(view.snapshot(), self.clock.now());
+        let mut first = Arc::new(PollFrame::new(view.snapshot(), self.clock.now()));
         let mut topics = self.topics();
         let news = match topics.get(&poll) {
             Some(topic) => {
                 let news = topic.news.subscribe();
                 // What was sent between the read and the subscription does not come again.
                 match &*news.borrow() {
-                    PollNews::Frame(latest) if latest.version > first.version => first = latest.clone(),
+                    PollNews::Frame(latest) if latest.version > first.version => first = Arc::clone(latest),
                     PollNews::Frame(_) => {}
                     PollNews::Gone => return Ok(None),
                 }
                 news
             }
             None => {
-                let (news, receiver) = watch::channel(PollNews::Frame(first.clone()));
+                let (news, receiver) = watch::channel(PollNews::Frame(Arc::clone(&first)));
                 let dirty = Arc::new(Notify::new());
                 // Something may have changed since the view was read and before the topic could be told.
                 dirty.notify_one();
@@ -153,6 +162,16 @@ impl Hub {
             false
         });
         Ok((first, news))
+    }
+
+    /// How many get the news of a poll.
+    pub(super) fn receivers(&self, poll: PollId) -> usize {
+        self.topics().get(&poll).map_or(0, |topic| topic.news.receiver_count())
+    }
+
+    /// The same of all that are watched.
+    pub(super) fn all_receivers(&self) -> Vec<(PollId, usize)> {
+        self.topics().iter().map(|(&poll, topic)| (poll, topic.news.receiver_count())).collect()
     }
 
     /// Watched polls, for a gauge.
@@ -189,7 +208,7 @@ impl Hub {
             }
             match self.views.poll(poll).await {
                 Ok(Some(view)) => {
-                    let frame = PollFrame::new(view.snapshot(), self.clock.now());
+                    let frame = Arc::new(PollFrame::new(view.snapshot(), self.clock.now()));
                     let is_sent = news.send_if_modified(|latest| {
                         let newer = matches!(latest, PollNews::Frame(known) if known.version < frame.version);
                         if newer {

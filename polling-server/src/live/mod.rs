@@ -1,5 +1,6 @@
 //! What watchers see, and how it reaches them.
 
+pub mod audience;
 pub mod board;
 pub mod endpoints;
 pub mod events;

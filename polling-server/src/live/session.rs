@@ -176,7 +176,7 @@ impl Session {
 
     async fn show(&mut self, poll: PollId, news: PollNews) -> Step {
         match news {
-            PollNews::Frame(frame) => self.show_frame(poll, frame).await,
+            PollNews::Frame(frame) => self.show_frame(poll, &frame).await,
             PollNews::Gone => {
                 self.forget(poll);
                 self.send(error_frame(&Problem::new(ProblemKind::PollNotFound), Some(poll))).await?;
@@ -185,9 +185,9 @@ impl Session {
         }
     }
 
-    async fn show_frame(&mut self, poll: PollId, frame: PollFrame) -> Step {
+    async fn show_frame(&mut self, poll: PollId, frame: &PollFrame) -> Step {
         let shown = self.shown.entry(poll).or_default();
-        match shown.news_in(&frame, self.insider_of.contains(&poll)).cloned() {
+        match shown.news_in(frame, self.insider_of.contains(&poll)).cloned() {
             Some(news) => self.send(news).await,
             None => Ok(()),
         }

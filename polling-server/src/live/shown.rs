@@ -8,22 +8,28 @@ use super::frame::{BoardFrame, PollFrame, Rendered};
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Shown {
     version: Option<Version>,
+    viewers: Option<u64>,
 }
 
 impl Shown {
     /// As if this version had been shown; `None`: nothing was.
     #[must_use]
     pub const fn up_to(version: Option<Version>) -> Self {
-        Self { version }
+        Self { version, viewers: None }
     }
 
     /// What of the frame is new to the connection; an insider sees results that not everybody sees.
     pub fn news_in<'a>(&mut self, frame: &'a PollFrame, is_insider: bool) -> Option<&'a Rendered> {
+        let known_viewers = std::mem::replace(&mut self.viewers, frame.viewers.as_ref().map(|viewers| viewers.count));
         if self.version.is_some_and(|shown| shown >= frame.version) {
-            return None;
+            return frame.viewers.as_ref().filter(|viewers| known_viewers != Some(viewers.count)).map(|viewers| &viewers.alone);
         }
         self.version = Some(frame.version);
-        Some(if frame.public || is_insider { &frame.with_results } else { &frame.without_results })
+        let (with_results, without_results) = match &frame.viewers {
+            Some(viewers) => (&viewers.with_results, &viewers.without_results),
+            None => (&frame.with_results, &frame.without_results),
+        };
+        Some(if frame.public || is_insider { with_results } else { without_results })
     }
 }
 

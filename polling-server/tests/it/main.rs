@@ -17,3 +17,4 @@ mod running;
 mod sqlite;
 mod transport;
 mod transport_refusals;
+mod viewers;

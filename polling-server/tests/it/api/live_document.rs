@@ -101,6 +101,11 @@ fn every_frame_has_exactly_the_members_that_the_document_names() {
     let frame = PollFrame::new(&snapshot(), SystemClock.now());
     comparison.check("ResultsFrame", &json(&frame.with_results.text));
     comparison.check("ResultsFrame", &json(&frame.without_results.text));
+    let counted = frame.with_viewers(snapshot().poll.id, 3).viewers.expect("counted");
+    for frame in [&counted.with_results, &counted.without_results] {
+        comparison.check("ResultsFrame", &json(&frame.text));
+    }
+    comparison.check("ViewersFrame", &json(&counted.alone.text));
     let entry = LeaderboardEntry { rank: 1, votes: 1, ..LeaderboardEntry::default() };
     let body = LeaderboardBody { version: 1, entries: vec![entry] };
     let first = BoardFrame::new(9, &body, None);
@@ -119,8 +124,8 @@ fn every_frame_has_exactly_the_members_that_the_document_names() {
             comparison.check("ErrorFrame", &json(&error_frame(problem, poll).text));
         }
     }
-    let names = ["ResultsFrame", "OptionVotes", "LeaderboardFrame", "LeaderboardEntry", "ErrorFrame", "FieldError"];
-    comparison.all_seen(&names);
+    comparison.all_seen(&["ResultsFrame", "OptionVotes", "ViewersFrame", "LeaderboardFrame", "LeaderboardEntry"]);
+    comparison.all_seen(&["ErrorFrame", "FieldError"]);
 }
 
 #[test]
@@ -142,7 +147,8 @@ fn every_example_is_what_its_schema_says_and_the_server_understands_those_of_the
             }
         }
     }
-    comparison.all_seen(&["ResultsFrame", "LeaderboardFrame", "LeaderboardEntry", "ErrorFrame", "FieldError", "Request"]);
+    comparison.all_seen(&["ResultsFrame", "ViewersFrame", "LeaderboardFrame", "LeaderboardEntry"]);
+    comparison.all_seen(&["ErrorFrame", "FieldError", "Request"]);
 }
 
 #[tokio::test]

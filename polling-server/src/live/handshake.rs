@@ -21,6 +21,8 @@ pub const MESSAGE_BYTES_MAX: usize = 4096;
 const KEY_BYTES: usize = 16;
 /// Bytes kept for reading, for each socket: clients hardly ever send, and there are many of them.
 const READ_BUFFER_BYTES: usize = 4096;
+/// Bytes of frames that are gathered before they are written, so that what changes together goes out together.
+const JOINED_BYTES_MAX: usize = 16 * 1024;
 /// Bytes that may wait to be written, for each socket. More than the largest frame, so that the write deadline decides.
 const WRITE_BUFFER_BYTES_MAX: usize = 1 << 20;
 
@@ -138,7 +140,7 @@ where
         if let Ok(upgraded) = upgrade.await {
             let config = WebSocketConfig::default()
                 .read_buffer_size(READ_BUFFER_BYTES)
-                .write_buffer_size(0)
+                .write_buffer_size(JOINED_BYTES_MAX)
                 .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
                 .max_message_size(Some(MESSAGE_BYTES_MAX))
                 .max_frame_size(Some(MESSAGE_BYTES_MAX));

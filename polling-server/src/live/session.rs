@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use polling_core::model::{PollId, Version};
 use polling_core::shutdown::Shutdown;
 use tokio::sync::watch;
@@ -58,6 +58,8 @@ pub struct Session {
     bad_messages: u32,
     /// Whether the message at hand got a complaint.
     complained: bool,
+    /// Whether everything was sent that was put there to be sent.
+    is_flushed: bool,
     heard: Instant,
 }
 
@@ -85,6 +87,7 @@ impl Session {
             insider_of: HashSet::new(),
             bad_messages: 0,
             complained: false,
+            is_flushed: true,
             heard: Instant::now(),
         }
     }
@@ -115,6 +118,10 @@ impl Session {
         });
         let mut step = start;
         let end = loop {
+            step = match step {
+                Ok(()) => self.flush().await,
+                ended => ended,
+            };
             if let Err(end) = step {
                 break end;
             }
@@ -139,15 +146,23 @@ impl Session {
         }
     }
 
+    /// Puts a frame where it is sent from, which happens before anything else is waited for.
     async fn send(&mut self, frame: Rendered) -> Step {
-        match timeout(WRITE_DEADLINE, self.socket.send(Message::Text(frame.text))).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(End::Gone),
-            Err(_) => {
-                metrics::counter!("polling_sockets_too_slow_total").increment(1);
-                Err(End::Close(CloseCode::Again, "the frames were not taken in time"))
-            }
+        self.is_flushed = false;
+        taken(self.socket.feed(Message::Text(frame.text))).await
+    }
+
+    /// Sends what is there to be sent, in one write: polls that are voted in together change together.
+    async fn flush(&mut self) -> Step {
+        if self.is_flushed {
+            return Ok(());
         }
+        for _ in 1..self.polls.len() {
+            let Some(Some((poll, news))) = self.polls.next().now_or_never() else { break };
+            self.show(poll, news).await?;
+        }
+        self.is_flushed = true;
+        taken(self.socket.flush()).await
     }
 
     async fn ping(&mut self) -> Step {
@@ -290,6 +305,18 @@ impl Session {
     async fn complain(&mut self, problem: &Problem, poll: Option<PollId>) -> Step {
         self.complained = true;
         self.send(error_frame(problem, poll)).await
+    }
+}
+
+/// Waits until the socket has taken what it is given.
+async fn taken(sending: impl Future<Output = Result<(), SocketError>>) -> Step {
+    match timeout(WRITE_DEADLINE, sending).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(End::Gone),
+        Err(_) => {
+            metrics::counter!("polling_sockets_too_slow_total").increment(1);
+            Err(End::Close(CloseCode::Again, "the frames were not taken in time"))
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use polling_core::checkpoint::{Batch, Checkpoint};
 use polling_core::clock::Timestamp;
-use polling_core::model::{Poll, PollId, PollState, Receipt, Resolution, Tally, VoterKey};
+use polling_core::model::{History, Poll, PollId, PollState, Receipt, Resolution, Steps, Tally, VoterKey};
 use polling_core::store::memory::MemoryStore;
 use polling_core::store::{
     Applied, CountedVote, CreationOrder, Leader, PollFilter, PollSnapshot, PollStore, StoreError, TallyStore, Transitions,
@@ -180,5 +180,9 @@ impl TallyStore for JournalStore {
 
     async fn standing(&self, poll: PollId, voter: VoterKey) -> Result<Option<CountedVote>, StoreError> {
         self.0.memory.standing(poll, voter).await
+    }
+
+    async fn history(&self, poll: PollId, steps: Steps) -> Result<Option<History>, StoreError> {
+        self.0.memory.history(poll, steps).await
     }
 }

@@ -13,7 +13,7 @@ use rand::{RngExt, SeedableRng};
 use crate::bus::{BusError, Notice, Update, UpdateBus};
 use crate::checkpoint::{Batch, Checkpoint};
 use crate::clock::Timestamp;
-use crate::model::{Poll, PollId, Receipt, Resolution, Tally, Vote, VoterKey};
+use crate::model::{History, Poll, PollId, Receipt, Resolution, Steps, Tally, Vote, VoterKey};
 use crate::sink::{Recorded, SinkError, VoteSink};
 use crate::store::{Applied, CountedVote, CreationOrder, Leader, PollFilter, PollSnapshot, PollStore, StoreError};
 use crate::store::{TallyStore, Transitions};
@@ -181,6 +181,10 @@ impl TallyStore for FaultyStore<Arc<dyn TallyStore>> {
 
     async fn standing(&self, poll: PollId, voter: VoterKey) -> Result<Option<CountedVote>, StoreError> {
         self.faults.read(self.inner.standing(poll, voter)).await
+    }
+
+    async fn history(&self, poll: PollId, steps: Steps) -> Result<Option<History>, StoreError> {
+        self.faults.read(self.inner.history(poll, steps)).await
     }
 }
 

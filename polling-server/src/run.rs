@@ -325,6 +325,7 @@ fn start_parts(config: &Config, opened: Opened) -> (Service, Arc<Hub>, Tasks, Re
         let (absorbing, losing) = (Arc::clone(&hub), Arc::clone(&hub));
         let absorb = move |updates: &[_]| absorbing.absorb(updates);
         let lost = move || losing.forget_all();
+        tasks.others.spawn(Arc::clone(&hub).announce(Arc::clone(&bus), tasks.others_stop.clone()));
         tasks.others.spawn(follow(bus, absorb, lost, tasks.others_stop.clone()));
     }
     let limits = crate::service::Limits { deadline: config.handler_deadline };
@@ -361,7 +362,7 @@ impl Tasks {
     async fn first_end(&mut self) -> &'static str {
         tokio::select! {
             Some(_) = self.counting.join_next() => "the counting of votes",
-            Some(_) = self.others.join_next() => "the scheduler, the hub, the watch over the store or the follower of the update bus",
+            Some(_) = self.others.join_next() => "the scheduler, the hub, the watch over the store, or what goes over the update bus",
         }
     }
 

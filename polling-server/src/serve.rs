@@ -16,7 +16,7 @@ use http_body_util::combinators::BoxBody;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{HOST, HeaderValue};
 use hyper::server::conn::http1;
-use hyper::{StatusCode, Uri, Version};
+use hyper::{Method, StatusCode, Uri, Version};
 use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
 use poem::http::uri::Scheme;
@@ -34,6 +34,7 @@ use tower::Layer;
 
 use crate::transport::body::{Late, TimelyBody};
 use crate::transport::client_address::TrustedProxies;
+use crate::transport::flow::Flow;
 use crate::transport::refusal::{explanation, last_problem, problem_bytes};
 use crate::transport::requests::{Requests, method_number};
 use crate::transport::{cors, wire::Wire};
@@ -194,13 +195,13 @@ impl<E: Endpoint + 'static> Server<E> {
         let (shared, stop, cut) = (Arc::clone(&self.shared), self.stop.child_token(), self.cut.child_token());
         async move {
             let Ok(peer) = Peer::of(&stream) else { return };
-            let peer = Arc::new(peer);
+            let (flow, peer) = (peer.flow.clone(), Arc::new(peer));
             let service = tower::service_fn(move |request| {
                 let (shared, peer) = (Arc::clone(&shared), Arc::clone(&peer));
                 async move { Ok::<_, Infallible>(shared.respond(request, &peer).await) }
             });
             let service = TowerToHyperService::new(tower::util::option_layer(cors).layer(service));
-            let wire = Wire::new(stream, limits.write_timeout);
+            let wire = Wire::new(stream, limits.write_timeout, flow);
             let mut connection = http.serve_connection(wire, service).with_upgrades();
             let ended = tokio::select! {
                 biased;
@@ -271,6 +272,7 @@ struct Peer {
     local: LocalAddr,
     remote: SocketAddr,
     late: Late,
+    flow: Flow,
 }
 
 impl Peer {
@@ -281,7 +283,7 @@ impl Peer {
         let socket = SockRef::from(stream);
         // A peer that vanished without a word would otherwise be kept for hours.
         socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(PEER_SILENCE).with_interval(PEER_SILENCE / 3).with_retries(3))?;
-        Ok(Self { local: LocalAddr(local.into()), remote, late: Late::default() })
+        Ok(Self { local: LocalAddr(local.into()), remote, late: Late::default(), flow: Flow::default() })
     }
 }
 
@@ -311,7 +313,11 @@ impl<E: Endpoint> Shared<E> {
         if !names_one_host(&request) {
             return last_problem(StatusCode::BAD_REQUEST, "a request must have exactly one Host");
         }
-        let (parts, incoming) = request.into_parts();
+        let (mut parts, incoming) = request.into_parts();
+        if parts.method == Method::GET {
+            // The only method that has answers without an end.
+            parts.extensions.insert(peer.flow.clone());
+        }
         let body = if incoming.is_end_stream() {
             Body::empty()
         } else {

@@ -11,10 +11,12 @@ mod postgres_payload;
 mod wire;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use thiserror::Error;
+use uuid::Uuid;
 
 use crate::checkpoint::{Offset, Partition};
 use crate::model::{PollId, Tally};
@@ -33,7 +35,24 @@ pub enum Update {
         /// The offset of the next record to apply.
         next: Offset,
     },
+    /// So many watch these polls at a server. It may overtake other news, or be overtaken by it.
+    Audience(Audience),
 }
+
+/// How many watch some polls at one server: what a server says of itself every few seconds. Nothing is kept of it, and nothing depends
+/// on it but numbers that are said to be approximate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audience {
+    /// Names the server, from its start to its end.
+    pub server: Uuid,
+    /// For how long this is to be believed, in whole milliseconds, unless the server says something else before.
+    pub valid_for: Duration,
+    /// How many watch each of these polls; of others it says nothing. At most [`AUDIENCE_POLLS_MAX`] reach the others in one piece.
+    pub watchers: Vec<(PollId, u32)>,
+}
+
+/// Polls in one piece of news about audiences, at most: as many as fit into one notification of PostgreSQL.
+pub const AUDIENCE_POLLS_MAX: usize = 128;
 
 /// What a subscriber gets.
 #[derive(Debug, Clone, PartialEq, Eq)]

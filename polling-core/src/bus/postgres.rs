@@ -15,7 +15,7 @@ use tokio::sync::{Notify, broadcast};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::postgres_payload::{pack, unpack};
+use super::postgres_payload::{pack, pack_audience, unpack, unpack_audience};
 use super::{BusError, Notice, Update, UpdateBus};
 use crate::retry::Pauses;
 use crate::store::postgres::{PostgresOpenError, PostgresOptions};
@@ -32,7 +32,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// How long an answer or a commit may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-const NOTIFY: &str = "SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload";
+const NOTIFY: &str = "SELECT pg_notify(channel, payload) FROM unnest($1::text[], $2::text[]) AS sent (channel, payload)";
 const ARE_YOU_THERE: &str = "SELECT 1";
 
 /// Carries updates between processes that share a schema of a PostgreSQL database.
@@ -54,7 +54,8 @@ impl PostgresBus {
     ///
     /// See [`PostgresOpenError`].
     pub async fn open(options: &PostgresOptions) -> Result<Self, PostgresOpenError> {
-        let session = Session { options: options.clone(), channel: format!("{}_updates", options.schema) };
+        let [channel, audience_channel] = ["updates", "audience"].map(|news| format!("{}_{news}", options.schema));
+        let session = Session { options: options.clone(), channel, audience_channel };
         let listener = session.listen().await?;
         let (queue, notices) = (Arc::new(Queue::default()), broadcast::Sender::new(NOTICES_KEPT));
         let sending = tokio::spawn(send(session.clone(), Arc::clone(&queue)));
@@ -117,11 +118,17 @@ impl Queue {
     }
 
     /// Takes what has gathered, as payloads; none when there is nothing.
-    fn take(&self) -> Vec<String> {
+    fn take(&self) -> Payloads {
         let mut waiting = self.waiting();
         let together = waiting.updates.len().min(SENT_TOGETHER_MAX);
         let is_after_a_loss = std::mem::take(&mut waiting.is_after_a_loss);
-        pack(waiting.updates.drain(..together), is_after_a_loss)
+        let mut audiences = Vec::new();
+        let updates = waiting.updates.drain(..together).filter(|update| {
+            let Update::Audience(audience) = update else { return true };
+            audiences.extend(pack_audience(audience));
+            false
+        });
+        Payloads { updates: pack(updates, is_after_a_loss), audiences }
     }
 
     fn note_loss(&self) {
@@ -129,11 +136,19 @@ impl Queue {
     }
 }
 
+/// What is sent together.
+#[derive(Debug)]
+struct Payloads {
+    updates: Vec<String>,
+    audiences: Vec<String>,
+}
+
 /// Where to meet the others.
 #[derive(Debug, Clone)]
 struct Session {
     options: PostgresOptions,
     channel: String,
+    audience_channel: String,
 }
 
 impl Session {
@@ -147,12 +162,15 @@ impl Session {
         let mut listener = PgListener::connect_with(&pool).await.map_err(failed)?;
         listener.ignore_pool_close_event(true);
         listener.eager_reconnect(false);
-        listener.listen(&self.channel).await.map_err(failed)?;
+        listener.listen_all([&*self.channel, &*self.audience_channel]).await.map_err(failed)?;
         Ok(listener)
     }
 
-    async fn notify(&self, connection: &mut PostgresConnection, payloads: Vec<String>) -> Result<(), crate::store::Source> {
-        let notify = sqlx::query(NOTIFY).bind(self.channel.clone()).bind(payloads);
+    async fn notify(&self, connection: &mut PostgresConnection, payloads: Payloads) -> Result<(), crate::store::Source> {
+        let Payloads { updates, audiences } = payloads;
+        let mut channels = vec![self.channel.clone(); updates.len()];
+        channels.resize(updates.len() + audiences.len(), self.audience_channel.clone());
+        let notify = sqlx::query(NOTIFY).bind(channels).bind([updates, audiences].concat());
         timeout(ANSWER_TIMEOUT, notify.execute(connection)).await??;
         Ok(())
     }
@@ -164,7 +182,7 @@ async fn send(session: Session, queue: Arc<Queue>) {
     let mut kept: Option<PostgresConnection> = None;
     loop {
         let payloads = queue.take();
-        if payloads.is_empty() {
+        if payloads.updates.is_empty() && payloads.audiences.is_empty() {
             queue.filled.notified().await;
             continue;
         }
@@ -197,7 +215,7 @@ async fn send(session: Session, queue: Arc<Queue>) {
 async fn send_on(
     session: &Session,
     mut connection: PostgresConnection,
-    payloads: Vec<String>,
+    payloads: Payloads,
 ) -> Result<PostgresConnection, crate::store::Source> {
     session.notify(&mut connection, payloads).await?;
     Ok(connection)
@@ -207,7 +225,7 @@ async fn send_on(
 async fn listen(session: Session, mut listener: PgListener, notices: broadcast::Sender<Notice>) {
     let mut pauses = Pauses::default();
     loop {
-        pass_on(&mut listener, &notices).await;
+        pass_on(&session, &mut listener, &notices).await;
         drop(listener);
         tracing::warn!("the session that listens for updates was lost");
         listener = loop {
@@ -224,9 +242,14 @@ async fn listen(session: Session, mut listener: PgListener, notices: broadcast::
 }
 
 /// Passes on until the session is lost.
-async fn pass_on(listener: &mut PgListener, notices: &broadcast::Sender<Notice>) {
+async fn pass_on(session: &Session, listener: &mut PgListener, notices: &broadcast::Sender<Notice>) {
     loop {
         match timeout(SILENCE_MAX, listener.try_recv()).await {
+            Ok(Ok(Some(notification))) if notification.channel() == session.audience_channel => {
+                if let Some(audience) = unpack_audience(notification.payload()) {
+                    let _nobody_listens = notices.send(Notice::Updates([Update::Audience(audience)].into()));
+                }
+            }
             Ok(Ok(Some(notification))) => {
                 for notice in unpack(notification.payload()) {
                     let _nobody_listens = notices.send(notice);

@@ -2,12 +2,16 @@
 //!
 //! `t` poll, epoch, version, voters, votes of each option with commas between them; `c` poll that changed; `p` partition, offset of the
 //! next record; `!` something was lost here. What a newer program adds is read as a loss, so that readers look into the store.
+//!
+//! Audiences have notifications of their own, on a channel of their own, to which older programs do not listen: server, milliseconds,
+//! polls and watchers, with colons between them.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Notice, Update};
+use super::{AUDIENCE_POLLS_MAX, Audience, Notice, Update};
 use crate::checkpoint::{Offset, Partition};
 use crate::model::{PollId, Tally, Totals, Version};
 
@@ -53,7 +57,32 @@ fn write_item(item: &mut String, update: &Update) -> std::fmt::Result {
         }
         Update::Changed(poll) => write!(item, "c{}", poll.as_uuid().simple()),
         Update::Progress { partition, next } => write!(item, "p{partition}:{next}"),
+        Update::Audience(_) => Ok(()),
     }
+}
+
+/// An audience, in as many payloads as it takes.
+pub(super) fn pack_audience(audience: &Audience) -> Vec<String> {
+    let pack = |watchers: &[(PollId, u32)]| {
+        let mut payload = format!("{}:{}", audience.server.simple(), audience.valid_for.as_millis());
+        for (poll, count) in watchers {
+            let _infallible = write!(payload, ":{}:{count}", poll.as_uuid().simple());
+        }
+        payload
+    };
+    audience.watchers.chunks(AUDIENCE_POLLS_MAX).map(pack).collect()
+}
+
+/// `None` for what cannot be read, which is no loss.
+pub(super) fn unpack_audience(payload: &str) -> Option<Audience> {
+    let mut fields = payload.split(':');
+    let server = Uuid::try_parse(fields.next()?).ok()?;
+    let valid_for = Duration::from_millis(fields.next()?.parse().ok()?);
+    let mut watchers = Vec::new();
+    while let Some(poll) = fields.next() {
+        watchers.push((read_poll(poll)?, fields.next()?.parse().ok()?));
+    }
+    Some(Audience { server, valid_for, watchers })
 }
 
 /// What a payload says, as subscribers get it. Never two losses without an update between them.
@@ -130,6 +159,21 @@ mod tests {
             received.extend(updates.iter().cloned());
         }
         assert_eq!(received, sent);
+    }
+
+    #[test]
+    fn the_largest_audience_fits_and_comes_back() {
+        let watchers = vec![(poll(), u32::MAX); AUDIENCE_POLLS_MAX];
+        let valid_for = Duration::from_millis(u32::MAX.into());
+        let audience = Audience { server: Uuid::from_u128(u128::MAX), valid_for, watchers };
+        let payloads = pack_audience(&audience);
+        assert!(payloads.len() == 1 && payloads[0].len() <= PAYLOAD_BYTES_MAX, "{}", payloads[0].len());
+        assert_eq!(unpack_audience(&payloads[0]), Some(audience.clone()));
+        let twice = Audience { watchers: [audience.watchers.clone(), audience.watchers].concat(), ..audience };
+        assert_eq!(pack_audience(&twice).len(), 2);
+        for strange in ["", "x", "x:1", "00000000000000000000000000000007:1:x", "00000000000000000000000000000007:1:x:1"] {
+            assert_eq!(unpack_audience(strange), None, "{strange}");
+        }
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! The wire format of updates: Protobuf, as `proto/update.proto` describes it.
 
+use std::time::Duration;
+
 use prost::Message;
 use uuid::Uuid;
 
-use super::Update;
+use super::{Audience, Update};
 use crate::checkpoint::{Offset, Partition};
 use crate::model::{PollId, Tally, Totals, Version};
 
@@ -20,6 +22,9 @@ struct PublicationWire {
     lost: bool,
     #[prost(message, repeated, tag = "3")]
     updates: Vec<UpdateWire>,
+    /// Beside the updates, because readers that do not know this kind would take an update of it for a loss.
+    #[prost(message, repeated, tag = "4")]
+    audiences: Vec<AudienceWire>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -60,6 +65,24 @@ struct ProgressWire {
     next: i64,
 }
 
+#[derive(Clone, PartialEq, Message)]
+struct AudienceWire {
+    #[prost(bytes = "vec", tag = "1")]
+    server: Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    valid_for_ms: u32,
+    #[prost(message, repeated, tag = "3")]
+    watchers: Vec<WatchersWire>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WatchersWire {
+    #[prost(bytes = "vec", tag = "1")]
+    poll: Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    count: u32,
+}
+
 /// What one record of the topic says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Publication {
@@ -69,8 +92,14 @@ pub(super) struct Publication {
 }
 
 pub(super) fn encode(lost: bool, updates: &[Update]) -> Vec<u8> {
-    let updates = updates.iter().map(|update| UpdateWire { kind: Some(to_wire(update)) }).collect();
-    PublicationWire { major: MAJOR_VERSION, lost, updates }.encode_to_vec()
+    let mut publication = PublicationWire { major: MAJOR_VERSION, lost, ..PublicationWire::default() };
+    for update in updates {
+        match to_wire(update) {
+            Ok(kind) => publication.updates.push(UpdateWire { kind: Some(kind) }),
+            Err(audience) => publication.audiences.push(audience),
+        }
+    }
+    publication.encode_to_vec()
 }
 
 /// `None` for what this program cannot read.
@@ -80,11 +109,23 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Publication> {
         return None;
     }
     let updates: Option<Vec<Update>> = wire.updates.into_iter().map(|update| from_wire(update.kind?)).collect();
-    Some(Publication { lost: wire.lost, updates: updates? })
+    let mut updates = updates?;
+    // Nothing depends on them, so one that cannot be read is no loss.
+    updates.extend(wire.audiences.into_iter().filter_map(audience).map(Update::Audience));
+    Some(Publication { lost: wire.lost, updates })
 }
 
-fn to_wire(update: &Update) -> KindWire {
-    match update {
+fn audience(wire: AudienceWire) -> Option<Audience> {
+    let watchers = wire.watchers.into_iter().map(|watchers| Some((poll_id(&watchers.poll)?, watchers.count)));
+    Some(Audience {
+        server: Uuid::from_slice(&wire.server).ok()?,
+        valid_for: Duration::from_millis(wire.valid_for_ms.into()),
+        watchers: watchers.collect::<Option<_>>()?,
+    })
+}
+
+fn to_wire(update: &Update) -> Result<KindWire, AudienceWire> {
+    Ok(match update {
         Update::Tally(Tally { poll, version, totals }) => KindWire::Tally(TallyWire {
             poll: bytes(*poll),
             epoch: version.epoch,
@@ -94,7 +135,15 @@ fn to_wire(update: &Update) -> KindWire {
         }),
         Update::Changed(poll) => KindWire::Changed(bytes(*poll)),
         Update::Progress { partition, next } => KindWire::Progress(ProgressWire { partition: partition.0, next: next.get() }),
-    }
+        Update::Audience(Audience { server, valid_for, watchers }) => {
+            let watchers = watchers.iter().map(|&(poll, count)| WatchersWire { poll: bytes(poll), count });
+            return Err(AudienceWire {
+                server: server.as_bytes().to_vec(),
+                valid_for_ms: u32::try_from(valid_for.as_millis()).unwrap_or(u32::MAX),
+                watchers: watchers.collect(),
+            });
+        }
+    })
 }
 
 fn from_wire(kind: KindWire) -> Option<Update> {
@@ -125,6 +174,9 @@ mod tests {
     const GOLDEN: &str = "080110011a240a220a1001937b3c5c007000800000000000002a1002180920ffffffff1f2a0403008002\
         1a12121001937b3c5c007000800000000000002a1a061a04080b1007";
 
+    const AUDIENCE: &str = "222c0a10000000000000000000000000000000071\
+        0d8361a150a1001937b3c5c007000800000000000002a10ac02";
+
     fn updates() -> Vec<Update> {
         let poll = PollId::parse("01937b3c-5c00-7000-8000-00000000002a").expect("a poll id");
         let totals = Totals { voters: 0x1_ffff_ffff, votes: vec![3, 0, 256] };
@@ -142,6 +194,34 @@ mod tests {
         assert_eq!(decode(&encode(true, &updates())), Some(Publication { lost: true, updates: updates() }));
     }
 
+    /// As readers knew it before there were audiences.
+    #[derive(Clone, PartialEq, Message)]
+    struct FormerWire {
+        #[prost(uint32, tag = "1")]
+        major: u32,
+        #[prost(bool, tag = "2")]
+        lost: bool,
+        #[prost(message, repeated, tag = "3")]
+        updates: Vec<UpdateWire>,
+    }
+
+    fn audience() -> Update {
+        let poll = PollId::parse("01937b3c-5c00-7000-8000-00000000002a").expect("a poll id");
+        Update::Audience(Audience { server: Uuid::from_u128(7), valid_for: Duration::from_secs(7), watchers: vec![(poll, 300)] })
+    }
+
+    #[test]
+    fn audiences_are_written_and_read_as_they_were_shipped_and_nothing_to_former_readers() {
+        let all: Vec<Update> = updates().into_iter().chain([audience()]).collect();
+        let written = encode(true, &all);
+        assert_eq!(decode(&written), Some(Publication { lost: true, updates: all }));
+        let audience = written.strip_prefix(&*encode(true, &updates())).expect("it comes behind the updates");
+        let hex: String = audience.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, AUDIENCE);
+        let former = FormerWire::decode(&*written).expect("it reads");
+        assert_eq!((former.lost, former.updates.len()), (true, 3));
+    }
+
     #[test]
     fn what_cannot_be_read_is_known_as_such() {
         assert_eq!(decode(b"rubbish"), None);
@@ -154,10 +234,12 @@ mod tests {
         let files = protox::compile(["update.proto"], [concat!(env!("CARGO_MANIFEST_DIR"), "/proto")]).expect("it compiles");
         let pool = prost_reflect::DescriptorPool::from_file_descriptor_set(files).expect("it is sound");
         let message = pool.get_message_by_name(MESSAGE_NAME).expect("the message");
-        let read = prost_reflect::DynamicMessage::decode(message, &*encode(true, &updates())).expect("it reads");
+        let all: Vec<Update> = updates().into_iter().chain([audience()]).collect();
+        let read = prost_reflect::DynamicMessage::decode(message, &*encode(true, &all)).expect("it reads");
         assert_eq!(read.unknown_fields().count(), 0, "a field is missing from the schema");
         let printed = read.to_text_format();
-        for field in ["major:1", "lost:true", "epoch:2", "number:9", "votes:[3,0,256]", "changed:", "partition:11", "next:7"] {
+        let of_updates = ["major:1", "lost:true", "epoch:2", "number:9", "votes:[3,0,256]", "changed:", "partition:11", "next:7"];
+        for field in of_updates.into_iter().chain(["server:", "valid_for_ms:7000", "count:300"]) {
             assert!(printed.contains(field), "{field} is not in {printed}");
         }
     }

@@ -1,12 +1,14 @@
 //! The suite of [`UpdateBus`](crate::bus::UpdateBus).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use uuid::Uuid;
 
 use super::fixture::poll;
-use crate::bus::{Notice, Update, UpdateBus};
+use crate::bus::{AUDIENCE_POLLS_MAX, Audience, Notice, Update, UpdateBus};
 use crate::checkpoint::{Offset, Partition};
 use crate::model::{Tally, Totals, Version};
 
@@ -73,9 +75,11 @@ async fn every_kind_of_update_arrives_as_it_was_sent(bus: Arc<dyn UpdateBus>) {
     let poll = poll(100, |_| {});
     let totals = Totals { voters: u64::from(u32::MAX) + 1, votes: (0..100).collect() };
     let tally = Tally { poll: poll.id, version: Version { epoch: 3, number: 9 }, totals };
-    let sent = vec![Update::Tally(tally), Update::Changed(poll.id), progress(7)];
+    let watchers = vec![(poll.id, u32::MAX); AUDIENCE_POLLS_MAX];
+    let audience = Audience { server: Uuid::from_u128(7), valid_for: Duration::from_millis(6001), watchers };
+    let sent = vec![Update::Tally(tally), Update::Changed(poll.id), progress(7), Update::Audience(audience)];
     publish(&bus, sent.clone()).await;
-    assert_eq!(take(&mut stream, 3).await, sent);
+    assert_eq!(take(&mut stream, 4).await, sent);
 }
 
 async fn a_lag_is_a_value_and_not_the_end(bus: Arc<dyn UpdateBus>) {

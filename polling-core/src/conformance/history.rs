@@ -1,14 +1,15 @@
 //! Random histories of votes, and holding a store against the oracle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::StoreUnderTest;
-use super::fixture::{at, batch, poll, vote_id, voter};
+use super::fixture::{NOW, at, batch, poll, vote_id, voter};
 use crate::checkpoint::{Batch, Offset, Partition, Position};
-use crate::model::{Choices, OptionId, Poll, PollId, Receipt, Vote, VoteKind, count};
+use crate::model::{Choices, OptionId, Outcome, Poll, PollId, Receipt, Resolution, Steps, Totals, Vote, VoteKind, count};
 
 /// Polls and votes at random, the same for the same seed: few voters and few vote ids, so that everything collides.
 #[derive(Debug)]
@@ -102,6 +103,14 @@ pub async fn assert_equals_the_oracle(store: &StoreUnderTest, votes: &[Vote]) {
     let tallies = store.tallies.tallies(&ids).await.expect("the tallies are read");
     let kept: BTreeMap<PollId, _> = tallies.into_iter().map(|tally| (tally.poll, tally.totals)).collect();
     assert_eq!(kept, totals, "the tallies are those of the whole history");
+    for poll in polls.values() {
+        for width in [Duration::from_micros(1), Duration::from_secs(7), Duration::from_secs(3600)] {
+            let steps = Steps::new(NOW, width, 9).expect("sound steps");
+            let history = store.tallies.history(poll.id, steps).await.expect("the history is read").expect("the poll exists");
+            assert_eq!(history.points, growth(poll, votes, &resolutions, steps), "the history in steps of {width:?}");
+            assert_eq!(history.points.last(), Some(&totals[&poll.id]), "the history ends with the tally");
+        }
+    }
     let checkpoint = store.tallies.checkpoint().await.expect("the checkpoint is read");
     assert_eq!(checkpoint.next(Partition(0)), Offset::ZERO.plus(votes.len()), "every record was applied, and no other");
     for (index, (vote, expected)) in votes.iter().zip(resolutions).enumerate() {
@@ -110,4 +119,22 @@ pub async fn assert_equals_the_oracle(store: &StoreUnderTest, votes: &[Vote]) {
         let resolution = store.tallies.outcome(&receipt).await.expect("the outcome is read");
         assert_eq!(resolution, Some(expected), "the receipt of record {index}: {vote:?}");
     }
+}
+
+/// The totals of the votes that count in the end, at the end of each step: the definition, written for reading and not for speed.
+fn growth(poll: &Poll, votes: &[Vote], resolutions: &[Resolution], steps: Steps) -> Vec<Totals> {
+    let mut seen = BTreeSet::new();
+    let counted = votes.iter().zip(resolutions).filter(|(vote, resolution)| {
+        // A repeat has the outcome of the first, and is not counted with it.
+        let is_first = seen.insert((vote.poll, vote.voter, vote.id));
+        vote.poll == poll.id && is_first && resolution.outcome == Outcome::Counted
+    });
+    let counted: Vec<(Choices, usize)> =
+        counted.filter_map(|(vote, _)| Some((vote.kind.choices()?, steps.find(vote.accepted_at)))).collect();
+    let at_the_end_of = |step| {
+        let mut totals = Totals::zero(poll.options.len());
+        counted.iter().filter(|&&(_, of)| of <= step).for_each(|&(choices, _)| totals.replace(None, Some(choices)));
+        totals
+    };
+    (0..steps.count()).map(at_the_end_of).collect()
 }

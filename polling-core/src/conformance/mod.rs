@@ -18,6 +18,7 @@
 
 mod bus;
 pub mod fixture;
+mod growth;
 mod history;
 mod log;
 mod polls;

@@ -6,6 +6,7 @@ use crate::store::{Applied, CountedVote, StoreError};
 
 use super::StoreUnderTest;
 use super::fixture::{NOW, at, batch, cast, choices, part, poll, retract, vote_id, voter};
+use super::growth::histories;
 use super::history::{RandomHistory, assert_equals_the_oracle};
 use Outcome::{Counted, Duplicate, Invalid, Late, Superseded};
 
@@ -33,6 +34,7 @@ pub async fn tally_store(make: impl AsyncFn() -> StoreUnderTest) {
     an_empty_batch_changes_nothing(make().await).await;
     only_a_changed_tally_has_a_new_version(make().await).await;
     leaders_are_the_visible_options_of_open_polls_in_order(make().await).await;
+    histories(&make).await;
     for seed in 0..8 {
         a_random_history_equals_the_oracle(make().await, seed).await;
     }

@@ -1,17 +1,17 @@
 //! A store in memory: a real one for a single process that may forget everything when it ends.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
 use super::settle::{Ballots, Settlement, settle};
 use super::{Applied, CountedVote, CreationOrder, Leader, PollFilter, PollSnapshot, PollStore, StoreError, TallyStore};
-use super::{Transitions, fence};
+use super::{Transitions, fence, history_of};
 use crate::checkpoint::{Batch, Checkpoint, DeadLetter, Entry, Partition, Position};
 use crate::clock::Timestamp;
-use crate::model::{OptionId, OutcomeCounts, Poll, PollId, PollState, Receipt, Resolution, ResultsVisibility, Tally};
-use crate::model::{Totals, Version, VoterKey, derive_outcome};
+use crate::model::{History, HistorySum, OptionId, OutcomeCounts, Poll, PollId, PollState, Receipt, Resolution};
+use crate::model::{ResultsVisibility, Steps, Tally, Totals, Version, VoterKey, derive_outcome};
 
 /// Dead letters that are kept: the latest, enough to see what goes wrong.
 const DEAD_LETTERS_MAX: usize = 1000;
@@ -38,6 +38,8 @@ struct KeptPoll {
     archived: bool,
     version: u64,
     totals: Totals,
+    /// When the vote or retraction that stands for each voter was accepted.
+    accepted_at: HashMap<VoterKey, Timestamp>,
     /// A close must come after it. `None`: no vote was in time yet.
     last_accepted_at: Option<Timestamp>,
     /// The next change of state that has not had a version of its own yet.
@@ -120,6 +122,19 @@ impl State {
         }
         settlement.deltas.keys().copied().collect()
     }
+
+    /// Notes when the votes of the batch that stand now were accepted.
+    fn note_acceptance(&mut self, batch: &Batch) {
+        for (position, entry) in batch.positioned() {
+            let Entry::Vote(vote) = entry else { continue };
+            let standing = self.ballots.get(&(vote.poll, vote.voter)).and_then(|ballot| ballot.current);
+            if standing.is_some_and(|standing| standing.position == position)
+                && let Some(kept) = self.polls.get_mut(&vote.poll)
+            {
+                kept.accepted_at.insert(vote.voter, vote.accepted_at);
+            }
+        }
+    }
 }
 
 fn matches(kept: &KeptPoll, filter: &PollFilter, now: Timestamp) -> bool {
@@ -136,6 +151,7 @@ impl PollStore for MemoryStore {
             archived: false,
             version: 1,
             totals: Totals::zero(poll.options.len()),
+            accepted_at: HashMap::new(),
             last_accepted_at: None,
             transition_at: poll.first_transition(),
         };
@@ -215,6 +231,7 @@ impl TallyStore for MemoryStore {
         fence(batch, &state.checkpoint)?;
         let settlement = state.settle(batch);
         let changed = state.add(&settlement);
+        state.note_acceptance(batch);
         for part in batch.parts() {
             state.checkpoint.pass(part);
         }
@@ -271,5 +288,18 @@ impl TallyStore for MemoryStore {
         let state = self.state();
         let standing = state.live(poll).and_then(|_| state.ballots.get(&(poll, voter))?.current);
         Ok(standing.map(|standing| CountedVote { id: standing.id, choices: standing.choices }))
+    }
+
+    async fn history(&self, poll: PollId, steps: Steps) -> Result<Option<History>, StoreError> {
+        let state = self.state();
+        let Some(kept) = state.live(poll) else { return Ok(None) };
+        let mut sum = HistorySum::new(steps, kept.poll.options.len());
+        for (&voter, &accepted_at) in &kept.accepted_at {
+            let standing = state.ballots.get(&(poll, voter)).and_then(|ballot| ballot.current);
+            if let Some(choices) = standing.and_then(|standing| standing.choices) {
+                sum.add(accepted_at, choices);
+            }
+        }
+        history_of(sum, self.tally(kept)).map(Some)
     }
 }

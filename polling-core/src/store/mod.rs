@@ -46,7 +46,8 @@ use thiserror::Error;
 
 use crate::checkpoint::{Batch, Checkpoint, Offset, Partition};
 use crate::clock::Timestamp;
-use crate::model::{Choices, OptionId, Outcome, Poll, PollId, PollState, Receipt, Resolution, Tally, VoteId, VoterKey};
+use crate::model::{Choices, History, HistorySum, OptionId, Outcome, Poll, PollId, PollState, Receipt, Resolution, Steps, Tally};
+use crate::model::{VoteId, VoterKey};
 
 /// A boxed cause, printed by whoever logs the chain.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -266,6 +267,10 @@ pub trait TallyStore: Send + Sync {
 
     /// The vote that stands for this voter; `None` when there is none.
     async fn standing(&self, poll: PollId, voter: VoterKey) -> Result<Option<CountedVote>, StoreError>;
+
+    /// How the totals of the poll grew over these steps, by the acceptance times of the votes that count now; `None` when it does
+    /// not exist or is archived. Reads every vote of the poll, and answers totals only.
+    async fn history(&self, poll: PollId, steps: Steps) -> Result<Option<History>, StoreError>;
 }
 
 /// Checks that every part of the batch starts where the checkpoint stands.
@@ -277,6 +282,12 @@ fn fence(batch: &Batch, checkpoint: &Checkpoint) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// The running totals, or that the tally is not the number of its votes.
+fn history_of(sum: HistorySum, tally: Tally) -> Result<History, StoreError> {
+    let poll = tally.poll;
+    sum.finish(tally).ok_or_else(|| StoreError::Damaged(format!("the tally of the poll {poll} is not the number of its votes")))
 }
 
 /// When a poll closes that somebody wants closed at `at`: not before a vote that was in time when it was applied.

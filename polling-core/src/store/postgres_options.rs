@@ -177,9 +177,10 @@ impl PostgresOptions {
             .disable_statement_logging())
     }
 
-    /// For what clients wait for: reads, and changes of polls.
+    /// For what clients wait for: reads, and changes of polls. The planner takes some of them for so long that it would compile
+    /// them first, which takes longer than they do.
     pub(super) fn for_clients(&self) -> Result<PgConnectOptions, PostgresOpenError> {
-        self.connecting(&[("statement_timeout", millis(self.statement_timeout))])
+        self.connecting(&[("statement_timeout", millis(self.statement_timeout)), ("jit", "off".to_owned())])
     }
 
     /// For batches. Every statement of a batch finds rows by their keys, in a table that may grow a thousandfold after it was planned

@@ -176,6 +176,24 @@ pub(super) const OUTCOME: &str = select_polls!(
 );
 pub(super) const STANDING: &str = "SELECT votes.vote_id, votes.choices, votes.log_partition, votes.log_offset \
      FROM polls JOIN votes ON votes.poll = polls.number WHERE polls.id = $1 AND NOT polls.archived AND votes.voter = $2";
+pub(super) const FIND_NUMBER: &str = "SELECT number FROM polls WHERE id = $1 AND NOT archived";
+/// One row has the tally, or none when there is no such poll; the others are what was added in each step, of the same moment: the
+/// voters where there are no choices, and elsewhere the votes of the option that is their only one. `$1` the number of the poll, `$2` the
+/// start of the first step, `$3` the width and `$4` the number of steps.
+///
+/// Votes are added up by all that they choose first, and taken apart after that: most name few things. The number is a parameter, and
+/// the statement is planned for it each time: a poll of ten votes and one of ten millions want different plans.
+pub(super) const HISTORY: &str = concat!(
+    "WITH kept AS MATERIALIZED (SELECT id, version, voters, tally, ",
+    epoch!(),
+    " FROM polls WHERE number = $1 AND NOT archived), \
+     added AS MATERIALIZED (SELECT least(greatest((accepted_at - $2) / $3, 0), $4 - 1) AS step, choices, count(*) AS votes \
+     FROM votes WHERE poll = $1 AND choices IS NOT NULL GROUP BY 1, 2) \
+     SELECT NULL::bigint AS step, NULL::bytea AS choices, NULL::bigint AS votes, id, version, voters, tally, epoch FROM kept \
+     UNION ALL SELECT step, NULL, sum(votes)::bigint, NULL, NULL, NULL, NULL, NULL FROM added GROUP BY step \
+     UNION ALL SELECT step, substr(choices, place, 1), sum(votes)::bigint, NULL, NULL, NULL, NULL, NULL \
+     FROM added CROSS JOIN LATERAL generate_series(1, length(choices)) AS place GROUP BY 1, 2"
+);
 
 /// All that can be prepared.
 #[cfg(feature = "test-util")]
@@ -216,6 +234,8 @@ pub(super) const ALL: &[&str] = &[
     LEADERS,
     OUTCOME,
     STANDING,
+    FIND_NUMBER,
+    HISTORY,
 ];
 
 /// Those of a batch that name tables which grow.

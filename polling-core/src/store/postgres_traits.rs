@@ -15,10 +15,11 @@ use super::postgres_statements as statements;
 use super::rows;
 use super::{
     Applied, CountedVote, CreationOrder, Leader, PollFilter, PollSnapshot, PollStore, StoreError, TallyStore, Transitions,
+    history_of,
 };
 use crate::checkpoint::{Batch, Checkpoint, Offset};
 use crate::clock::Timestamp;
-use crate::model::{Ballot, Poll, PollId, Receipt, Resolution, Tally, VoterKey, derive_outcome};
+use crate::model::{Ballot, History, HistorySum, Poll, PollId, Receipt, Resolution, Steps, Tally, VoterKey, derive_outcome};
 
 /// A statement that begins with the three parameters of a filter.
 fn filtered(statement: &'static str, filter: &PollFilter, now: Timestamp) -> Query {
@@ -163,5 +164,30 @@ impl TallyStore for PostgresStore {
         let rows = self.read_rows(find).await?;
         let vote = |row| standing_vote(row).map(|vote| CountedVote { id: vote.id, choices: vote.choices });
         rows.first().map(vote).transpose()
+    }
+
+    async fn history(&self, poll: PollId, steps: Steps) -> Result<Option<History>, StoreError> {
+        // The number of a poll never changes, so the two statements need not be of one moment.
+        let found = self.read_rows(move || query(statements::FIND_NUMBER).bind(poll.as_uuid())).await?;
+        let Some(row) = found.first() else { return Ok(None) };
+        let number: i64 = column(row, "number")?;
+        let find = move || {
+            let history = query(statements::HISTORY).bind(number).bind(steps.start().as_micros());
+            history.bind(steps.width_micros()).bind(limited(steps.count())).persistent(false)
+        };
+        let rows = self.scan_rows(find).await?;
+        let (mut kept, mut added) = (None, Vec::new());
+        for row in &rows {
+            match column::<Option<i64>>(row, "step")? {
+                None => kept = Some(tally(row)?),
+                Some(step) => added.push(rows::Added { step, option: column(row, "choices")?, votes: column(row, "votes")? }),
+            }
+        }
+        let Some(tally) = kept else { return Ok(None) };
+        let mut sum = HistorySum::new(steps, tally.totals.votes.len());
+        for added in added {
+            sound(added.put_into(&mut sum), "what was added to a tally")?;
+        }
+        history_of(sum, tally).map(Some)
     }
 }

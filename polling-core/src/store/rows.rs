@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use super::PollSnapshot;
 use crate::checkpoint::{Batch, Entry, Offset, Partition, PartitionBatch, Position, RecordDigest};
 use crate::clock::Timestamp;
-use crate::model::{Choices, Outcome, PastVote, PollId, PollState, StandingVote, Vote, VoteId, VoteKind, VoterKey};
+use crate::model::VoterKey;
+use crate::model::{Choices, HistorySum, OptionId, Outcome, PastVote, PollId, PollState, StandingVote, Vote, VoteId, VoteKind};
 
 /// A poll as it stands in the store.
 #[derive(Debug, Clone)]
@@ -53,6 +54,26 @@ pub(super) const fn state_code(state: PollState) -> i64 {
 pub(super) fn past_vote(outcome: i64, choices: Option<&[u8]>) -> Option<PastVote> {
     let outcome = Outcome::from_code(u8::try_from(outcome).ok()?)?;
     Some(PastVote { kind: VoteKind::of(optional_choices(choices)?), outcome })
+}
+
+/// A row of a history: what was added in a step.
+pub(super) struct Added<'a> {
+    pub(super) step: i64,
+    /// Choices of one option; `None`: its voters.
+    pub(super) option: Option<&'a [u8]>,
+    pub(super) votes: i64,
+}
+
+impl Added<'_> {
+    /// Puts it into a history; `None` when it cannot be of this poll.
+    pub(super) fn put_into(&self, sum: &mut HistorySum) -> Option<()> {
+        let (step, votes) = (usize::try_from(self.step).ok()?, u64::try_from(self.votes).ok()?);
+        match self.option {
+            None => sum.add_voters(step, votes),
+            Some(&[option]) => sum.add_votes(step, OptionId::new(option.into())?, votes),
+            Some(_) => None,
+        }
+    }
 }
 
 /// The votes of a batch.

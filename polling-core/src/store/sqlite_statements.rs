@@ -186,6 +186,21 @@ pub(super) const OUTCOME: &str = select_polls!(
 );
 pub(super) const STANDING: &str = "SELECT votes.vote_id, votes.choices, votes.log_partition, votes.log_offset \
      FROM polls JOIN votes ON votes.poll = polls.number WHERE polls.id = ?1 AND polls.archived = 0 AND votes.voter = ?2";
+/// One row has the tally, or none when there is no such poll; the others are what was added in each step, of the same moment: the
+/// voters where there are no choices, and elsewhere the votes of the option that is their only one. `?1` the poll, `?2` the start
+/// of the first step, `?3` the width and `?4` the number of steps.
+///
+/// Votes are added up by all that they choose first, and taken apart after that: most name few things. The places of their choices are
+/// the options of the poll, because none has more choices than there are options.
+pub(super) const HISTORY: &str = "WITH kept AS MATERIALIZED (SELECT number, version, voters FROM polls WHERE id = ?1 AND archived = 0), \
+     added AS MATERIALIZED (SELECT min(max((accepted_at - ?2) / ?3, 0), ?4 - 1) AS step, choices, count(*) AS votes \
+     FROM kept CROSS JOIN votes ON votes.poll = kept.number WHERE choices IS NOT NULL GROUP BY 1, 2) \
+     SELECT NULL AS step, NULL AS choices, NULL AS votes, version, voters, \
+     (SELECT json_group_array(votes ORDER BY option) FROM tallies WHERE poll = kept.number) AS tally FROM kept \
+     UNION ALL SELECT step, NULL, sum(votes), NULL, NULL, NULL FROM added GROUP BY step \
+     UNION ALL SELECT step, substr(choices, place.option, 1) AS choice, sum(added.votes), NULL, NULL, NULL \
+     FROM added CROSS JOIN kept CROSS JOIN tallies AS place ON place.poll = kept.number AND place.option <= length(choices) \
+     GROUP BY step, choice";
 
 #[cfg(test)]
 pub(super) const ALL: &[&str] = &[
@@ -228,4 +243,5 @@ pub(super) const ALL: &[&str] = &[
     LEADERS,
     OUTCOME,
     STANDING,
+    HISTORY,
 ];

@@ -9,10 +9,12 @@ use super::sqlite_statements as statements;
 use super::sqlite_write::{apply, archive_poll, close_poll, create_poll, make_transitions};
 use super::{
     Applied, CountedVote, CreationOrder, Leader, PollFilter, PollSnapshot, PollStore, StoreError, TallyStore, Transitions,
+    history_of,
 };
 use crate::checkpoint::{Batch, Checkpoint, Offset};
 use crate::clock::Timestamp;
-use crate::model::{Ballot, OptionId, Poll, PollId, Receipt, Resolution, Tally, VoterKey, derive_outcome};
+use crate::model::derive_outcome;
+use crate::model::{Ballot, History, HistorySum, OptionId, Poll, PollId, Receipt, Resolution, Steps, Tally, VoterKey};
 
 /// A statement that begins with the three parameters of a filter.
 fn filtered(statement: &'static str, filter: &PollFilter, now: Timestamp) -> Query {
@@ -153,5 +155,31 @@ impl TallyStore for SqliteStore {
         let rows = self.read_rows(query).await?;
         let vote = |row| standing_vote(row).map(|vote| CountedVote { id: vote.id, choices: vote.choices });
         rows.first().map(vote).transpose()
+    }
+
+    async fn history(&self, poll: PollId, steps: Steps) -> Result<Option<History>, StoreError> {
+        let query = query(statements::HISTORY)
+            .bind(blob(poll))
+            .bind(steps.start().as_micros())
+            .bind(steps.width_micros())
+            .bind(limited(steps.count()));
+        let rows = self.scan_rows(query).await?;
+        let (mut kept, mut added) = (None, Vec::new());
+        for row in &rows {
+            match column::<Option<i64>>(row, "step")? {
+                None => {
+                    let (version, voters): (i64, i64) = (column(row, "version")?, column(row, "voters")?);
+                    kept = Some(sqlite_rows::tally(poll, self.epoch(), version, voters, column(row, "tally")?));
+                }
+                Some(step) => added.push(rows::Added { step, option: column(row, "choices")?, votes: column(row, "votes")? }),
+            }
+        }
+        let Some(tally) = kept else { return Ok(None) };
+        let tally = sound(tally, "a tally")?;
+        let mut sum = HistorySum::new(steps, tally.totals.votes.len());
+        for added in added {
+            sound(added.put_into(&mut sum), "what was added to a tally")?;
+        }
+        history_of(sum, tally).map(Some)
     }
 }

@@ -12,7 +12,7 @@ use polling_core::checkpoint::{Batch, Checkpoint, Entry, Offset, Partition, Part
 use polling_core::clock::Timestamp;
 use polling_core::conformance::StoreUnderTest;
 use polling_core::ingest::{Ingest, Step};
-use polling_core::model::{PollId, Receipt, Resolution, Tally, Vote, VoterKey};
+use polling_core::model::{History, PollId, Receipt, Resolution, Steps, Tally, Vote, VoterKey};
 use polling_core::source::{Refused, SourceError, SourceEvent, VoteSource};
 use polling_core::store::{Applied, CountedVote, Leader, StoreError, TallyStore};
 use rand::rngs::StdRng;
@@ -180,6 +180,10 @@ impl TallyStore for Hooked {
 
     async fn standing(&self, poll: PollId, voter: VoterKey) -> Result<Option<CountedVote>, StoreError> {
         self.inner.standing(poll, voter).await
+    }
+
+    async fn history(&self, poll: PollId, steps: Steps) -> Result<Option<History>, StoreError> {
+        self.inner.history(poll, steps).await
     }
 }
 

@@ -72,7 +72,7 @@ fn complete_schema(name: &str, schema: &mut Value) {
         if let Some(words) = word_lists(name, field) {
             property["enum"] = json!(words);
         }
-        let is_time = field.ends_with("_at");
+        let is_time = field == "at" || field.ends_with("_at");
         if is_time {
             property["format"] = json!("date-time");
         }

@@ -37,6 +37,10 @@ pub(crate) fn example_of(schema: &str) -> Option<Value> {
             { "status": "refused", "problem": super::problem_schema::example(super::problem_kind::ProblemKind::AlreadyVoted) },
         ] }),
         "Receipt" => json!({ "status": "counted", "poll_id": POLL_ID }),
+        "History" => json!({ "poll_id": POLL_ID, "step": 60, "points": [
+            { "at": "2026-11-24T05:36:00Z", "voters": 1, "options": [{ "id": 1, "votes": 1 }, { "id": 2, "votes": 0 }] },
+            { "at": "2026-11-24T05:37:00Z", "voters": 4, "options": [{ "id": 1, "votes": 1 }, { "id": 2, "votes": 3 }] },
+        ] }),
         "Leaderboard" => json!({ "version": 7, "entries": [{
             "rank": 1,
             "poll_id": POLL_ID,

@@ -10,6 +10,7 @@ use poem_openapi::registry::{MetaApi, Registry};
 use poem_openapi::{OpenApi, OpenApiService};
 
 use super::batch::Batches;
+use super::history::Histories;
 use super::leaderboard::Leaderboard;
 use super::live_document::LiveDocument;
 use super::polls::Polls;
@@ -18,17 +19,17 @@ use super::votes::Votes;
 use crate::service::Service;
 
 /// The operations that are served by this module.
-type Served = (Polls, Votes, Batches, Leaderboard);
+type Served = (Polls, Votes, Batches, Histories, Leaderboard);
 /// The operations that the document describes.
-pub(crate) type Documented = (Polls, Votes, Batches, Leaderboard, LiveDocument);
+pub(crate) type Documented = (Polls, Votes, Batches, Histories, Leaderboard, LiveDocument);
 
 /// The title of the API.
 pub(crate) const TITLE: &str = "Polling";
 
 /// The endpoints of the operations.
 pub(crate) fn operations(service: &Arc<Service>, desk: &Arc<VoteDesk>) -> OpenApiService<Served, ()> {
-    let served =
-        (Polls::new(Arc::clone(service)), Votes(Arc::clone(desk)), Batches(Arc::clone(desk)), Leaderboard(Arc::clone(service)));
+    let (polls, histories) = (Polls::new(Arc::clone(service)), Histories::new(Arc::clone(service)));
+    let served = (polls, Votes(Arc::clone(desk)), Batches(Arc::clone(desk)), histories, Leaderboard(Arc::clone(service)));
     OpenApiService::new(served, TITLE, env!("CARGO_PKG_VERSION"))
 }
 
@@ -106,6 +107,7 @@ mod tests {
         assert_eq!(table.allow("/polls/x"), "DELETE, GET, HEAD");
         assert_eq!(table.allow("/polls/x/vote"), "DELETE, POST");
         assert_eq!(table.allow("/polls/x/live"), "GET, HEAD");
+        assert_eq!(table.allow("/polls/x/history"), "GET, HEAD");
         assert_eq!(table.allow("/"), "GET, HEAD");
         assert_eq!(table.allow("/problems/x"), "GET, HEAD");
         assert_eq!(table.allow("/nowhere"), "");

@@ -6,7 +6,7 @@ use poem::http::{HeaderName, HeaderValue, StatusCode, header};
 use poem::{Request, Response};
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Header, Path, Query};
-use polling_core::model::{PollId, PollState, ResultsVisibility};
+use polling_core::model::{Poll, PollId, PollState, ResultsVisibility};
 
 use super::answer::{Answer, JSON};
 use super::cursor::ListQuery;
@@ -207,19 +207,24 @@ async fn show(
     let sight = sight(service, caller, snapshot, receipt, now).await?;
     let sendable = view.sendable(now, sight.is_visible());
     let mut response = tagged_response(caller, &sendable);
+    address_to(&mut response, sight, &snapshot.poll);
+    if let Some(stale) = service.views.stale_for(snapshot.poll.id)
+        && let Ok(status) = HeaderValue::try_from(format!("polling-server; hit; ttl=-{}", stale.as_secs()))
+    {
+        response.headers_mut().insert(CACHE_STATUS, status);
+    }
+    Ok(response)
+}
+
+/// Says for whom an answer with results is, where that is not everybody.
+pub(crate) fn address_to(response: &mut Response, sight: Sight, poll: &Poll) {
     let headers = response.headers_mut();
     if sight == Sight::ThisViewer {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     }
-    if snapshot.poll.results != ResultsVisibility::Always {
+    if poll.results != ResultsVisibility::Always {
         headers.insert(header::VARY, HeaderValue::from_static("authorization, cookie"));
     }
-    if let Some(stale) = service.views.stale_for(snapshot.poll.id)
-        && let Ok(status) = HeaderValue::try_from(format!("polling-server; hit; ttl=-{}", stale.as_secs()))
-    {
-        headers.insert(CACHE_STATUS, status);
-    }
-    Ok(response)
 }
 
 /// The body with its entity tag, or 304 when the client has it.

@@ -78,6 +78,12 @@ impl Board {
         Self { tallies, views, clock, state: Mutex::new(state), working: tokio::sync::Mutex::default(), process }
     }
 
+    /// Tells the versions of this process from those of another.
+    #[must_use]
+    pub const fn process(&self) -> u64 {
+        self.process
+    }
+
     /// Notes news; answers whether any of it may matter. Call it after [`Views::absorb`].
     pub fn absorb(&self, updates: &[Update]) -> bool {
         let mut state = self.state();
@@ -86,7 +92,7 @@ impl Board {
             let poll = match update {
                 Update::Tally(tally) if state.unfilled.is_some() || state.board.concerns(tally) => tally.poll,
                 Update::Changed(poll) => *poll,
-                Update::Tally(_) | Update::Progress { .. } => continue,
+                Update::Tally(_) | Update::Progress { .. } | Update::Audience(_) => continue,
             };
             matters = true;
             state.note(poll);

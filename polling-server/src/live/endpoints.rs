@@ -1,4 +1,4 @@
-//! The addresses of the sockets.
+//! The addresses of the sockets and of the streams of events.
 
 use std::sync::Arc;
 
@@ -8,18 +8,24 @@ use polling_core::shutdown::Shutdown;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::events::{EVENT_STREAM, Topic, event_stream};
 use super::handshake::{Doorkeeper, Place, upgrade};
 use super::hub::Hub;
 use super::session::Session;
 use super::viewer::Viewer;
+use crate::api::negotiation::require_acceptable;
 use crate::api::parameter::query_parameter;
 use crate::api::problem::{FieldError, Problem};
 use crate::api::problem_kind::ProblemKind;
 use crate::api::store_calls;
 use crate::service::Service;
 use crate::transport::client_address::client_address;
+use crate::transport::flow::Flow;
 
-/// Opens sockets.
+/// What a client that comes back to a stream says it has seen.
+const LAST_EVENT_ID: &str = "last-event-id";
+
+/// Opens sockets and streams of events.
 pub struct Live {
     service: Arc<Service>,
     hub: Arc<Hub>,
@@ -29,8 +35,8 @@ pub struct Live {
 }
 
 impl Live {
-    /// Opens sockets to this hub until `shutdown` is requested, which also closes those that are open. Each keeps a token of
-    /// `sockets` as long as it is open.
+    /// Opens sockets and streams to this hub until `shutdown` is requested, which also closes those that are open. Each keeps a
+    /// token of `sockets` as long as it is open.
     #[must_use]
     pub fn new(
         service: Arc<Service>,
@@ -42,7 +48,7 @@ impl Live {
         Self { service, hub, doorkeeper, shutdown, sockets }
     }
 
-    /// Sockets that are open.
+    /// Sockets and streams that are open.
     #[must_use]
     pub fn sockets(&self) -> usize {
         self.doorkeeper.inside()
@@ -96,6 +102,34 @@ impl Live {
         }))
     }
 
+    /// `GET /polls/{id}/events`; `None` for what cannot be the name of a poll.
+    ///
+    /// # Errors
+    ///
+    /// `forbidden`, `poll-not-found`, `not-acceptable`, `validation`, `rate-limited`, `unavailable`.
+    pub async fn poll_events(&self, request: &Request, poll: Option<PollId>) -> Result<Response, Problem> {
+        let poll = poll.ok_or_else(|| Problem::new(ProblemKind::PollNotFound))?;
+        self.check_origin(request)?;
+        require_acceptable(request.headers(), EVENT_STREAM)?;
+        let after = last_seen(request)?;
+        let watched = self.viewer(request, Some(poll))?.watch_poll(poll).await?;
+        Ok(event_stream(Topic::poll(poll, watched, after), flow(request), self.enter(request)?, self.shutdown.clone()))
+    }
+
+    /// `GET /leaderboard/events`.
+    ///
+    /// # Errors
+    ///
+    /// `forbidden`, `not-acceptable`, `validation`, `rate-limited`, `unavailable`.
+    pub async fn leaderboard_events(&self, request: &Request) -> Result<Response, Problem> {
+        self.check_origin(request)?;
+        require_acceptable(request.headers(), EVENT_STREAM)?;
+        let after = last_seen(request)?;
+        let hub = Arc::clone(&self.hub);
+        let (first, frames) = store_calls::read(&self.service, async move { hub.watch_leaderboard().await }).await?;
+        Ok(event_stream(Topic::board(&first, frames, after), flow(request), self.enter(request)?, self.shutdown.clone()))
+    }
+
     /// Refuses pages of other sites, before anything is read for them.
     fn check_origin(&self, request: &Request) -> Result<(), Problem> {
         self.doorkeeper.check_origin(request.headers())
@@ -116,8 +150,24 @@ impl Live {
 /// What the client says it has seen: `?after=EPOCH.VERSION`.
 fn after(request: &Request) -> Result<Option<Version>, Problem> {
     let Some(value) = query_parameter(request, "after") else { return Ok(None) };
-    let version = value
-        .split_once('.')
-        .and_then(|(epoch, number)| Some(Version { epoch: epoch.parse().ok()?, number: number.parse().ok()? }));
-    version.map(Some).ok_or_else(|| Problem::validation(vec![FieldError::of_parameter("after", "must be EPOCH.VERSION")]))
+    let error = || Problem::validation(vec![FieldError::of_parameter("after", "must be EPOCH.VERSION")]);
+    version(&value).map(Some).ok_or_else(error)
+}
+
+/// The same of a stream, to which a client comes back with the id of its last event: that is newer than what the address says. An
+/// id that is none of ours says nothing.
+fn last_seen(request: &Request) -> Result<Option<Version>, Problem> {
+    let after = after(request)?;
+    let last = request.headers().get(LAST_EVENT_ID).and_then(|id| version(id.to_str().ok()?));
+    Ok(last.or(after))
+}
+
+fn version(text: &str) -> Option<Version> {
+    let (epoch, number) = text.split_once('.')?;
+    Some(Version { epoch: epoch.parse().ok()?, number: number.parse().ok()? })
+}
+
+/// Where the connection says whether the client takes what it is sent.
+fn flow(request: &Request) -> Flow {
+    request.extensions().get::<Flow>().cloned().unwrap_or_default()
 }

@@ -1,5 +1,10 @@
 //! The frames of the live protocol. Field names are fixed: programs outside rely on them.
 
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
 use polling_core::clock::Timestamp;
 use polling_core::model::{PollId, Version};
 use polling_core::store::PollSnapshot;
@@ -10,24 +15,84 @@ use uuid::Uuid;
 use crate::api::problem::Problem;
 use crate::api::types::{LeaderboardBody, LeaderboardEntry};
 
-/// The state of a poll, serialised once for all who watch it.
+/// What ends a server-sent event.
+const EVENT_END: &[u8] = b"\n\n";
+
+/// A frame, serialised once for all who get it.
+#[derive(Debug, Clone)]
+pub struct Rendered {
+    /// For sockets: JSON.
+    pub text: Utf8Bytes,
+    /// For streams of events: the same with its type and its version. The text is a part of it, so that both are in memory once.
+    pub event: Bytes,
+}
+
+impl Rendered {
+    /// A frame of this type; `id` is what a client says when it comes back.
+    fn new(kind: &str, id: Option<Version>, frame: &impl Serialize) -> Self {
+        let mut event = format!("event: {kind}\n").into_bytes();
+        if let Some(Version { epoch, number }) = id {
+            // Writing into memory cannot fail, here and below.
+            let _infallible = writeln!(event, "id: {epoch}.{number}");
+        }
+        event.extend_from_slice(b"data: ");
+        let start = event.len();
+        // Frames are made of texts and numbers, which always serialise, and into one line.
+        let _infallible = serde_json::to_writer(&mut event, frame);
+        event.extend_from_slice(EVENT_END);
+        Self::cut(event, start)
+    }
+
+    /// The same frame with a number more.
+    fn with_number(&self, name: &str, number: u64) -> Self {
+        let start = self.event.len() - EVENT_END.len() - self.text.len();
+        let mut event = self.event[..start + self.text.len() - 1].to_vec();
+        let _infallible = write!(event, ",\"{name}\":{number}}}");
+        event.extend_from_slice(EVENT_END);
+        Self::cut(event, start)
+    }
+
+    /// An event, the text of which begins there.
+    fn cut(event: Vec<u8>, start: usize) -> Self {
+        let event = Bytes::from(event);
+        let text = Utf8Bytes::try_from(event.slice(start..event.len() - EVENT_END.len())).unwrap_or_default();
+        Self { text, event }
+    }
+}
+
+/// The state of a poll, for all who watch it.
 #[derive(Debug, Clone)]
 pub struct PollFrame {
     /// Which state of the poll this is.
     pub version: Version,
     /// For a viewer who may see the results.
-    pub with_results: Utf8Bytes,
+    pub with_results: Rendered,
     /// For one who may not.
-    pub without_results: Utf8Bytes,
+    pub without_results: Rendered,
     /// Whether everybody may see the results.
     pub public: bool,
+    /// How many watch, for those who want to know.
+    pub viewers: Option<Viewers>,
+}
+
+/// How many watch a poll, and the frames that say so.
+#[derive(Debug, Clone)]
+pub struct Viewers {
+    /// The number.
+    pub count: u64,
+    /// [`PollFrame::with_results`] with the number.
+    pub with_results: Rendered,
+    /// [`PollFrame::without_results`] with the number.
+    pub without_results: Rendered,
+    /// The number alone, for when nothing else has changed.
+    pub alone: Rendered,
 }
 
 /// What a watched poll has come to.
 #[derive(Debug, Clone)]
 pub enum PollNews {
     /// It has this state.
-    Frame(PollFrame),
+    Frame(Arc<PollFrame>),
     /// It was archived.
     Gone,
 }
@@ -46,6 +111,14 @@ struct ResultsFrame<'a> {
 }
 
 #[derive(Serialize)]
+struct ViewersFrame {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    poll_id: Uuid,
+    viewers: u64,
+}
+
+#[derive(Serialize)]
 struct OptionVotes {
     id: u8,
     votes: u64,
@@ -58,52 +131,95 @@ impl PollFrame {
         let PollSnapshot { poll, tally } = snapshot;
         let options: Vec<OptionVotes> =
             tally.totals.votes.iter().zip(1..).map(|(&votes, id)| OptionVotes { id, votes }).collect();
-        let frame = |options| ResultsFrame {
-            kind: "results",
-            poll_id: poll.id.as_uuid(),
-            epoch: tally.version.epoch,
-            version: tally.version.number,
-            state: poll.state(now).as_str(),
-            voters: tally.totals.voters,
-            options,
+        let rendered = |options| {
+            let kind = "results";
+            let frame = ResultsFrame {
+                kind,
+                poll_id: poll.id.as_uuid(),
+                epoch: tally.version.epoch,
+                version: tally.version.number,
+                state: poll.state(now).as_str(),
+                voters: tally.totals.voters,
+                options,
+            };
+            Rendered::new(kind, Some(tally.version), &frame)
         };
         Self {
             version: tally.version,
-            with_results: text(&frame(Some(&options))),
-            without_results: text(&frame(None)),
+            with_results: rendered(Some(&options)),
+            without_results: rendered(None),
             public: poll.results_are_public(now),
+            viewers: None,
         }
+    }
+
+    /// The same frame of this poll with so many viewers.
+    #[must_use]
+    pub fn with_viewers(&self, poll: PollId, count: u64) -> Self {
+        let (kind, number) = ("viewers", "viewers");
+        let viewers = Viewers {
+            count,
+            with_results: self.with_results.with_number(number, count),
+            without_results: self.without_results.with_number(number, count),
+            alone: Rendered::new(kind, None, &ViewersFrame { kind, poll_id: poll.as_uuid(), viewers: count }),
+        };
+        Self { viewers: Some(viewers), ..self.clone() }
     }
 }
 
-/// The frame of the leaderboard.
-#[must_use]
-pub fn leaderboard_frame(body: &LeaderboardBody) -> Utf8Bytes {
-    #[derive(Serialize)]
-    struct LeaderboardFrame<'a> {
-        #[serde(rename = "type")]
-        kind: &'static str,
-        version: u64,
-        entries: &'a [LeaderboardEntry],
+/// A frame of the leaderboard.
+#[derive(Debug, Clone)]
+pub struct BoardFrame {
+    /// Which state of which server's board this is: the number grows on a connection, and the epoch tells servers apart.
+    pub version: Version,
+    /// The frame.
+    pub rendered: Rendered,
+    /// The rank of each option on it.
+    ranks: Arc<HashMap<(Uuid, u8), u32>>,
+}
+
+#[derive(Serialize)]
+struct LeaderboardFrame<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    version: u64,
+    entries: Vec<MovedEntry<'a>>,
+}
+
+#[derive(Serialize)]
+struct MovedEntry<'a> {
+    #[serde(flatten)]
+    entry: &'a LeaderboardEntry,
+    previous_rank: Option<u32>,
+}
+
+impl BoardFrame {
+    /// The frame of the board of this process. Where its options were before is said of `previous`, the frame that was sent before.
+    #[must_use]
+    pub fn new(process: u64, body: &LeaderboardBody, previous: Option<&Self>) -> Self {
+        let option = |entry: &LeaderboardEntry| (entry.poll_id, entry.option_id);
+        let moved = |entry| {
+            let previous_rank = previous.and_then(|previous| previous.ranks.get(&option(entry)).copied());
+            MovedEntry { entry, previous_rank }
+        };
+        let (kind, version) = ("leaderboard", Version { epoch: process, number: body.version });
+        let frame = LeaderboardFrame { kind, version: body.version, entries: body.entries.iter().map(moved).collect() };
+        let ranks = body.entries.iter().map(|entry| (option(entry), entry.rank)).collect();
+        Self { version, rendered: Rendered::new(kind, Some(version), &frame), ranks: Arc::new(ranks) }
     }
-    text(&LeaderboardFrame { kind: "leaderboard", version: body.version, entries: &body.entries })
 }
 
 /// The frame of a problem. The problem's own `type` is in the member `problem`, because `type` says that the frame is an error.
 #[must_use]
-pub fn error_frame(problem: &Problem, poll: Option<PollId>) -> Utf8Bytes {
+pub fn error_frame(problem: &Problem, poll: Option<PollId>) -> Rendered {
+    let kind = "error";
     let mut frame = problem.to_json();
     if let Some(members) = frame.as_object_mut() {
-        let name = members.insert("type".to_owned(), "error".into()).unwrap_or_default();
+        let name = members.insert("type".to_owned(), kind.into()).unwrap_or_default();
         members.insert("problem".to_owned(), name);
         if let Some(poll) = poll {
             members.insert("poll_id".to_owned(), poll.to_string().into());
         }
     }
-    text(&frame)
-}
-
-fn text(frame: &impl Serialize) -> Utf8Bytes {
-    // Frames are made of texts and numbers, which always serialise.
-    serde_json::to_string(frame).unwrap_or_default().into()
+    Rendered::new(kind, None, &frame)
 }

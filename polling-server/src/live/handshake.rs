@@ -21,13 +21,15 @@ pub const MESSAGE_BYTES_MAX: usize = 4096;
 const KEY_BYTES: usize = 16;
 /// Bytes kept for reading, for each socket: clients hardly ever send, and there are many of them.
 const READ_BUFFER_BYTES: usize = 4096;
+/// Bytes of frames that are gathered before they are written, so that what changes together goes out together.
+const JOINED_BYTES_MAX: usize = 16 * 1024;
 /// Bytes that may wait to be written, for each socket. More than the largest frame, so that the write deadline decides.
 const WRITE_BUFFER_BYTES_MAX: usize = 1 << 20;
 
 /// A socket with one client.
 pub type Socket = WebSocketStream<Upgraded>;
 
-/// How many sockets there may be.
+/// How many sockets and streams of events there may be.
 #[derive(Debug, Clone, Copy)]
 pub struct SocketLimits {
     /// In the whole server.
@@ -36,7 +38,7 @@ pub struct SocketLimits {
     pub per_address: usize,
 }
 
-/// Counts sockets.
+/// Counts sockets and streams.
 #[derive(Debug)]
 pub struct Doorkeeper {
     limits: SocketLimits,
@@ -59,7 +61,7 @@ impl Doorkeeper {
         Arc::new(Self { limits, origins, inside: Mutex::default() })
     }
 
-    /// Sockets inside.
+    /// Sockets and streams inside.
     #[must_use]
     pub fn inside(&self) -> usize {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
@@ -93,11 +95,17 @@ impl Doorkeeper {
     pub fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Place, Problem> {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         if inside.values().sum::<usize>() >= self.limits.total {
-            return Err(Problem::with_detail(ProblemKind::Unavailable, "the server has as many sockets as it can have"));
+            return Err(Problem::with_detail(
+                ProblemKind::Unavailable,
+                "the server has as many sockets and streams as it can have",
+            ));
         }
         let own = inside.entry(address).or_default();
         if *own >= self.limits.per_address {
-            return Err(Problem::with_detail(ProblemKind::RateLimited, "this address has as many sockets as it can have"));
+            return Err(Problem::with_detail(
+                ProblemKind::RateLimited,
+                "this address has as many sockets and streams as it can have",
+            ));
         }
         *own += 1;
         Ok(Place { doorkeeper: Arc::clone(self), address })
@@ -132,7 +140,7 @@ where
         if let Ok(upgraded) = upgrade.await {
             let config = WebSocketConfig::default()
                 .read_buffer_size(READ_BUFFER_BYTES)
-                .write_buffer_size(0)
+                .write_buffer_size(JOINED_BYTES_MAX)
                 .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
                 .max_message_size(Some(MESSAGE_BYTES_MAX))
                 .max_frame_size(Some(MESSAGE_BYTES_MAX));

@@ -10,10 +10,10 @@ use polling_core::model::{PollId, Version};
 use polling_core::shutdown::Shutdown;
 use polling_core::store::{StoreError, TallyStore};
 use tokio::sync::{Notify, watch};
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use super::audience::Audience;
 use super::board::Board;
-use super::frame::{PollFrame, PollNews, leaderboard_frame};
+use super::frame::{BoardFrame, PollFrame, PollNews};
 use super::views::Views;
 
 /// How often the store is asked for what is being watched: what a lost update costs a watcher at most.
@@ -25,15 +25,6 @@ const LEADERBOARD_PLACES: usize = 10;
 /// The shortest interval between two frames that can be set: below it, frames cost more than they show.
 pub const INTERVAL_MIN: Duration = Duration::from_millis(1);
 
-/// A frame of the leaderboard.
-#[derive(Debug, Clone)]
-pub struct BoardFrame {
-    /// Grows on a connection.
-    pub version: u64,
-    /// The frame.
-    pub text: Utf8Bytes,
-}
-
 /// The topics that are being watched.
 pub struct Hub {
     views: Arc<Views>,
@@ -42,6 +33,8 @@ pub struct Hub {
     clock: Arc<dyn Clock>,
     interval: Duration,
     topics: Mutex<HashMap<PollId, Topic>>,
+    /// Those who want to know how many watch with them.
+    pub(super) audience: Audience,
     board_dirty: Notify,
     board_frames: watch::Sender<Option<BoardFrame>>,
 }
@@ -55,7 +48,7 @@ struct Topic {
 #[derive(Debug)]
 pub struct Watched {
     /// The newest state at the time of the call.
-    pub first: PollFrame,
+    pub first: Arc<PollFrame>,
     /// What comes; the newest always replaces what was not taken yet.
     pub news: watch::Receiver<PollNews>,
 }
@@ -77,6 +70,7 @@ impl Hub {
             clock,
             interval: interval.max(INTERVAL_MIN),
             topics: Mutex::default(),
+            audience: Audience::default(),
             board_dirty: Notify::new(),
             board_frames: watch::Sender::new(None),
         })
@@ -87,6 +81,11 @@ impl Hub {
         self.views.absorb(updates);
         if self.board.absorb(updates) {
             self.board_dirty.notify_one();
+        }
+        for update in updates {
+            if let Update::Audience(news) = update {
+                self.audience.absorb(news);
+            }
         }
         let topics = self.topics();
         if topics.is_empty() {
@@ -115,21 +114,21 @@ impl Hub {
     /// Those of the store, which is asked only when nobody has read or watched the poll lately.
     pub async fn watch_poll(self: &Arc<Self>, poll: PollId) -> Result<Option<Watched>, StoreError> {
         let Some(view) = self.views.poll(poll).await? else { return Ok(None) };
-        let mut first = PollFrame::new(view.snapshot(), self.clock.now());
+        let mut first = Arc::new(PollFrame::new(view.snapshot(), self.clock.now()));
         let mut topics = self.topics();
         let news = match topics.get(&poll) {
             Some(topic) => {
                 let news = topic.news.subscribe();
                 // What was sent between the read and the subscription does not come again.
                 match &*news.borrow() {
-                    PollNews::Frame(latest) if latest.version > first.version => first = latest.clone(),
+                    PollNews::Frame(latest) if latest.version > first.version => first = Arc::clone(latest),
                     PollNews::Frame(_) => {}
                     PollNews::Gone => return Ok(None),
                 }
                 news
             }
             None => {
-                let (news, receiver) = watch::channel(PollNews::Frame(first.clone()));
+                let (news, receiver) = watch::channel(PollNews::Frame(Arc::clone(&first)));
                 let dirty = Arc::new(Notify::new());
                 // Something may have changed since the view was read and before the topic could be told.
                 dirty.notify_one();
@@ -148,10 +147,31 @@ impl Hub {
     ///
     /// Those of the store.
     pub async fn watch_leaderboard(&self) -> Result<(BoardFrame, watch::Receiver<Option<BoardFrame>>), StoreError> {
+        if self.board_frames.receiver_count() == 0 {
+            // What was shown when somebody watched last may be long ago: nothing has moved since then that anybody saw.
+            self.board_frames.send_replace(None);
+        }
         // Subscribed first: what changes after that comes as news.
         let news = self.board_frames.subscribe();
         let body = self.board.top(LEADERBOARD_PLACES).await?;
-        Ok((BoardFrame { version: body.version, text: leaderboard_frame(&body) }, news))
+        let latest = self.board_frames.borrow().clone();
+        let first = BoardFrame::new(self.board.process(), &body, latest.as_ref());
+        // Whoever is the first to watch begins the topic. For all others, its next frame comes at its time.
+        self.board_frames.send_if_modified(|latest| {
+            latest.get_or_insert_with(|| first.clone());
+            false
+        });
+        Ok((first, news))
+    }
+
+    /// How many get the news of a poll.
+    pub(super) fn receivers(&self, poll: PollId) -> usize {
+        self.topics().get(&poll).map_or(0, |topic| topic.news.receiver_count())
+    }
+
+    /// The same of all that are watched.
+    pub(super) fn all_receivers(&self) -> Vec<(PollId, usize)> {
+        self.topics().iter().map(|(&poll, topic)| (poll, topic.news.receiver_count())).collect()
     }
 
     /// Watched polls, for a gauge.
@@ -188,7 +208,7 @@ impl Hub {
             }
             match self.views.poll(poll).await {
                 Ok(Some(view)) => {
-                    let frame = PollFrame::new(view.snapshot(), self.clock.now());
+                    let frame = Arc::new(PollFrame::new(view.snapshot(), self.clock.now()));
                     let is_sent = news.send_if_modified(|latest| {
                         let newer = matches!(latest, PollNews::Frame(known) if known.version < frame.version);
                         if newer {
@@ -226,11 +246,10 @@ impl Hub {
             if self.board_frames.receiver_count() > 0 {
                 match self.board.top(LEADERBOARD_PLACES).await {
                     Ok(body) => {
-                        let text = leaderboard_frame(&body);
                         self.board_frames.send_if_modified(|latest| {
-                            let news = latest.as_ref().is_none_or(|known| known.version < body.version);
+                            let news = latest.as_ref().is_none_or(|known| known.version.number < body.version);
                             if news {
-                                *latest = Some(BoardFrame { version: body.version, text });
+                                *latest = Some(BoardFrame::new(self.board.process(), &body, latest.as_ref()));
                             }
                             news
                         });

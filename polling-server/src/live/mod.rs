@@ -1,7 +1,9 @@
 //! What watchers see, and how it reaches them.
 
+pub mod audience;
 pub mod board;
 pub mod endpoints;
+pub mod events;
 pub mod follow;
 pub mod frame;
 pub mod handshake;
@@ -9,6 +11,7 @@ pub mod hub;
 pub mod message;
 pub mod routes;
 pub mod session;
+pub mod shown;
 pub mod through;
 pub mod viewer;
 pub mod views;

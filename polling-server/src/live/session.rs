@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use polling_core::model::{PollId, Version};
 use polling_core::shutdown::Shutdown;
 use tokio::sync::watch;
@@ -16,16 +16,17 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message, Utf8Bytes};
 
-use super::frame::{PollFrame, PollNews, error_frame};
+use super::frame::{BoardFrame, PollFrame, PollNews, Rendered, error_frame};
 use super::handshake::Socket;
-use super::hub::{BoardFrame, Watched};
+use super::hub::Watched;
 use super::message::Request;
+use super::shown::{Shown, ShownBoard};
 use super::viewer::{Viewer, WatchedPoll};
 use crate::api::problem::Problem;
 use crate::api::problem_kind::ProblemKind;
 
 /// How long a reader may leave a frame untaken. The frames that it misses meanwhile are gone, so there is nothing to gain by waiting.
-const WRITE_DEADLINE: Duration = Duration::from_secs(5);
+pub const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a closing handshake may take.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
 /// How often a silent client is asked whether it is still there: more often than middleboxes forget a connection.
@@ -38,8 +39,8 @@ pub const POLLS_MAX: usize = 100;
 const SHOWN_MAX: usize = 10 * POLLS_MAX;
 /// Bad messages in a row after which the socket is closed.
 const BAD_MESSAGES_MAX: u32 = 10;
-/// Sockets are closed within this time on shutdown, one here and one there, so that they do not all come back at once.
-const STAGGER: Duration = Duration::from_secs(2);
+/// Sockets and streams are closed within this time on shutdown, one here and one there, so that they do not all come back at once.
+pub const STAGGER: Duration = Duration::from_secs(2);
 
 /// What a socket shows.
 pub struct Session {
@@ -49,14 +50,16 @@ pub struct Session {
     polls: StreamMap<PollId, WatchStream<PollNews>>,
     leaderboard: StreamMap<(), WatchStream<Option<BoardFrame>>>,
     /// For each poll, what was sent last: nothing that is not newer is sent.
-    shown: HashMap<PollId, Version>,
-    leaderboard_shown: u64,
+    shown: HashMap<PollId, Shown>,
+    leaderboard_shown: ShownBoard,
     /// Those of the watched polls whose hidden results the viewer may see.
     insider_of: HashSet<PollId>,
     /// Bad messages since the last good one.
     bad_messages: u32,
     /// Whether the message at hand got a complaint.
     complained: bool,
+    /// Whether everything was sent that was put there to be sent.
+    is_flushed: bool,
     heard: Instant,
 }
 
@@ -80,19 +83,18 @@ impl Session {
             polls: StreamMap::new(),
             leaderboard: StreamMap::new(),
             shown: HashMap::new(),
-            leaderboard_shown: 0,
+            leaderboard_shown: ShownBoard::default(),
             insider_of: HashSet::new(),
             bad_messages: 0,
             complained: false,
+            is_flushed: true,
             heard: Instant::now(),
         }
     }
 
     /// Shows one poll; `after` is what the client has seen.
     pub async fn show_poll(mut self, poll: PollId, watched: WatchedPoll, after: Option<Version>, shutdown: Shutdown) {
-        if let Some(version) = after {
-            self.shown.insert(poll, version);
-        }
+        self.shown.insert(poll, Shown::up_to(after));
         let start = self.add_poll(poll, watched).await;
         self.run(start, shutdown).await;
     }
@@ -116,6 +118,10 @@ impl Session {
         });
         let mut step = start;
         let end = loop {
+            step = match step {
+                Ok(()) => self.flush().await,
+                ended => ended,
+            };
             if let Err(end) = step {
                 break end;
             }
@@ -140,15 +146,23 @@ impl Session {
         }
     }
 
-    async fn send(&mut self, text: Utf8Bytes) -> Step {
-        match timeout(WRITE_DEADLINE, self.socket.send(Message::Text(text))).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(End::Gone),
-            Err(_) => {
-                metrics::counter!("polling_sockets_too_slow_total").increment(1);
-                Err(End::Close(CloseCode::Again, "the frames were not taken in time"))
-            }
+    /// Puts a frame where it is sent from, which happens before anything else is waited for.
+    async fn send(&mut self, frame: Rendered) -> Step {
+        self.is_flushed = false;
+        taken(self.socket.feed(Message::Text(frame.text))).await
+    }
+
+    /// Sends what is there to be sent, in one write: polls that are voted in together change together.
+    async fn flush(&mut self) -> Step {
+        if self.is_flushed {
+            return Ok(());
         }
+        for _ in 1..self.polls.len() {
+            let Some(Some((poll, news))) = self.polls.next().now_or_never() else { break };
+            self.show(poll, news).await?;
+        }
+        self.is_flushed = true;
+        taken(self.socket.flush()).await
     }
 
     async fn ping(&mut self) -> Step {
@@ -177,7 +191,7 @@ impl Session {
 
     async fn show(&mut self, poll: PollId, news: PollNews) -> Step {
         match news {
-            PollNews::Frame(frame) => self.show_frame(poll, frame).await,
+            PollNews::Frame(frame) => self.show_frame(poll, &frame).await,
             PollNews::Gone => {
                 self.forget(poll);
                 self.send(error_frame(&Problem::new(ProblemKind::PollNotFound), Some(poll))).await?;
@@ -186,19 +200,19 @@ impl Session {
         }
     }
 
-    async fn show_frame(&mut self, poll: PollId, frame: PollFrame) -> Step {
-        if self.shown.get(&poll).is_some_and(|&shown| shown >= frame.version) {
-            return Ok(());
+    async fn show_frame(&mut self, poll: PollId, frame: &PollFrame) -> Step {
+        let shown = self.shown.entry(poll).or_default();
+        match shown.news_in(frame, self.insider_of.contains(&poll)).cloned() {
+            Some(news) => self.send(news).await,
+            None => Ok(()),
         }
-        self.shown.insert(poll, frame.version);
-        let visible = frame.public || self.insider_of.contains(&poll);
-        self.send(if visible { frame.with_results } else { frame.without_results }).await
     }
 
     async fn show_board(&mut self, frame: Option<BoardFrame>) -> Step {
-        let Some(frame) = frame.filter(|frame| frame.version > self.leaderboard_shown) else { return Ok(()) };
-        self.leaderboard_shown = frame.version;
-        self.send(frame.text).await
+        match frame.as_ref().and_then(|frame| self.leaderboard_shown.news_in(frame)).cloned() {
+            Some(news) => self.send(news).await,
+            None => Ok(()),
+        }
     }
 
     /// Remembers what was shown: should the client come back to the poll, only something newer is sent.
@@ -291,6 +305,18 @@ impl Session {
     async fn complain(&mut self, problem: &Problem, poll: Option<PollId>) -> Step {
         self.complained = true;
         self.send(error_frame(problem, poll)).await
+    }
+}
+
+/// Waits until the socket has taken what it is given.
+async fn taken(sending: impl Future<Output = Result<(), SocketError>>) -> Step {
+    match timeout(WRITE_DEADLINE, sending).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(End::Gone),
+        Err(_) => {
+            metrics::counter!("polling_sockets_too_slow_total").increment(1);
+            Err(End::Close(CloseCode::Again, "the frames were not taken in time"))
+        }
     }
 }
 

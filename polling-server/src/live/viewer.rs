@@ -8,7 +8,8 @@ use poem::http::{HeaderMap, header};
 use polling_core::model::{PollId, Receipt};
 use tokio::sync::watch;
 
-use super::hub::{BoardFrame, Hub, Watched};
+use super::frame::BoardFrame;
+use super::hub::{Hub, Watched};
 use crate::api::identity::Caller;
 use crate::api::parameter::{Given, Parameter as _, QueryErrors, Token, query_parameter};
 use crate::api::problem::Problem;
@@ -25,6 +26,8 @@ pub struct Viewer {
     headers: HeaderMap,
     is_secure: bool,
     receipt: Option<Receipt>,
+    /// Whether it wants to know how many watch.
+    counts: bool,
 }
 
 /// A poll as this viewer watches it.
@@ -46,6 +49,14 @@ impl Viewer {
         let mut errors = QueryErrors::default();
         let token = query_parameter(request, "receipt").map(|token| Given(Token::parse(&token)));
         let receipt = receipt_of(&service, of, token, &mut errors);
+        let counts = match query_parameter(request, "viewers").as_deref() {
+            None | Some("0") => false,
+            Some("1") => true,
+            Some(_) => {
+                errors.refuse("viewers", "must be 0 or 1");
+                false
+            }
+        };
         errors.check()?;
         let Caller { headers: all, is_secure } = Caller::of(request);
         let mut headers = HeaderMap::new();
@@ -54,7 +65,7 @@ impl Viewer {
                 headers.append(&name, value.clone());
             }
         }
-        Ok(Self { service, hub, headers, is_secure, receipt })
+        Ok(Self { service, hub, headers, is_secure, receipt, counts })
     }
 
     /// How long the store may take for what this viewer asks.
@@ -73,8 +84,9 @@ impl Viewer {
         let caller = Caller { headers: &self.headers, is_secure: self.is_secure };
         let receipt = self.receipt.filter(|receipt| receipt.poll == poll);
         let sight = sight(&self.service, caller, view.snapshot(), receipt, self.service.clock.now()).await?;
-        let hub = Arc::clone(&self.hub);
-        let watched = store_calls::read(&self.service, async move { hub.watch_poll(poll).await }).await?;
+        let (hub, counts) = (Arc::clone(&self.hub), self.counts);
+        let watching = async move { if counts { hub.watch_counted_poll(poll).await } else { hub.watch_poll(poll).await } };
+        let watched = store_calls::read(&self.service, watching).await?;
         let watched = watched.ok_or_else(|| Problem::new(ProblemKind::PollNotFound))?;
         Ok(WatchedPoll { watched, is_insider: sight.is_insider() })
     }

@@ -209,6 +209,7 @@ impl Views {
                         news
                     });
                 }
+                Update::Audience(_) => {}
             }
         }
     }

@@ -3,6 +3,7 @@
 pub mod body;
 pub mod client_address;
 pub mod cors;
+pub mod flow;
 pub mod refusal;
 pub mod requests;
 pub mod wire;

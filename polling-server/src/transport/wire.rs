@@ -14,6 +14,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
+use super::flow::Flow;
+
 /// A TCP connection under hyper.
 #[derive(Debug)]
 pub struct Wire {
@@ -24,13 +26,14 @@ pub struct Wire {
     between_writes: bool,
     /// The status of the bare refusal that was kept back.
     refusal: Option<StatusCode>,
+    flow: Flow,
 }
 
 impl Wire {
-    /// Watches `stream`; a write that makes no progress for `stall_timeout` fails.
+    /// Watches `stream`; a write that makes no progress for `stall_timeout` fails. `flow` is told when everything was taken.
     #[must_use]
-    pub fn new(stream: TcpStream, stall_timeout: Duration) -> Self {
-        Self { io: TokioIo::new(stream), stall_timeout, stalled: None, between_writes: true, refusal: None }
+    pub fn new(stream: TcpStream, stall_timeout: Duration, flow: Flow) -> Self {
+        Self { io: TokioIo::new(stream), stall_timeout, stalled: None, between_writes: true, refusal: None, flow }
     }
 
     /// Whether something new can be written, and not the rest of a response.
@@ -122,7 +125,10 @@ impl Write for Wire {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outcome = Pin::new(&mut self.io).poll_flush(context);
         // hyper flushes only when it has nothing left to write.
-        self.between_writes |= outcome.is_ready();
+        if outcome.is_ready() {
+            self.between_writes = true;
+            self.flow.note_taken();
+        }
         outcome
     }
 

@@ -76,7 +76,7 @@ fn frame(text: &str) -> Value {
 async fn next(watched: &mut Watched) -> Value {
     watched.news.changed().await.expect("the topic lives");
     match &*watched.news.borrow_and_update() {
-        PollNews::Frame(news) => frame(&news.with_results),
+        PollNews::Frame(news) => frame(&news.with_results.text),
         PollNews::Gone => Value::Null,
     }
 }
@@ -86,7 +86,7 @@ async fn the_first_change_goes_out_at_once_and_later_ones_are_conflated() {
     let poll = poll(2, |_| {});
     let mut world = World::new(&[&poll]).await;
     let mut watched = world.watch(&poll).await;
-    assert_eq!(frame(&watched.first.with_results)["voters"], 0);
+    assert_eq!(frame(&watched.first.with_results.text)["voters"], 0);
     tokio::time::sleep(INTERVAL).await;
     let start = Instant::now();
     world.apply(&[cast(&poll, 0, 0, &[1])]).await;
@@ -225,9 +225,9 @@ async fn hidden_results_are_not_in_the_frame_for_everybody() {
     world.apply(&[cast(&poll, 1, 1, &[1])]).await;
     let first = world.watch(&poll).await.first;
     assert!(!first.public);
-    let hidden = frame(&first.without_results);
+    let hidden = frame(&first.without_results.text);
     assert_eq!((hidden["voters"].as_u64(), hidden.get("options")), (Some(1), None));
-    assert_eq!(frame(&first.with_results)["options"][0]["votes"], 1);
+    assert_eq!(frame(&first.with_results.text)["options"][0]["votes"], 1);
 }
 
 #[tokio::test(start_paused = true)]

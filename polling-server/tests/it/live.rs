@@ -35,8 +35,8 @@ pub(crate) const SOON: Duration = Duration::from_secs(30);
 pub(crate) struct Server {
     pub(crate) service: Arc<Service>,
     pub(crate) address: SocketAddr,
-    shutdown: Shutdown,
-    ended: JoinHandle<Result<Drained, RunError>>,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) ended: JoinHandle<Result<Drained, RunError>>,
     _folder: tempfile::TempDir,
 }
 
@@ -130,7 +130,7 @@ impl Server {
         response.json().await.expect("JSON")
     }
 
-    async fn delete(&self, poll: &Poll, token: &OwnerToken) {
+    pub(crate) async fn delete(&self, poll: &Poll, token: &OwnerToken) {
         let url = format!("http://{}/polls/{}", self.address, poll.id);
         let response = reqwest::Client::new().delete(url).bearer_auth(token.reveal()).send().await.expect("an answer");
         assert_eq!(response.status(), 204);
@@ -207,8 +207,9 @@ async fn a_watcher_sees_the_snapshot_at_once_and_then_every_newest_state() {
     let board_frame = board.frame().await;
     assert_eq!((&board_frame["type"], &board_frame["entries"][0]["votes"]), (&json!("leaderboard"), &json!(1)));
     server.vote(&poll, 2).await;
-    let next = board.frame().await;
+    let mut next = board.frame().await;
     assert!(next["version"].as_u64() > board_frame["version"].as_u64());
+    assert_eq!(next["entries"][0].as_object_mut().expect("an entry").remove("previous_rank"), Some(json!(1)));
     assert_eq!(next["entries"], server.get("/leaderboard").await["entries"]);
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use polling_core::checkpoint::{Batch, Checkpoint};
 use polling_core::clock::Timestamp;
-use polling_core::model::{Poll, PollDraft, PollId, Receipt, Resolution, ResultsVisibility, Tally, VoterKey};
+use polling_core::model::{History, Poll, PollDraft, PollId, Receipt, Resolution, ResultsVisibility, Steps, Tally, VoterKey};
 use polling_core::secret::OwnerToken;
 use polling_core::store::{Applied, CountedVote, Leader, StoreError, TallyStore};
 use serde_json::{Value, json};
@@ -113,6 +113,10 @@ impl TallyStore for SilentStore {
 
     async fn standing(&self, poll: PollId, voter: VoterKey) -> Result<Option<CountedVote>, StoreError> {
         self.0.standing(poll, voter).await
+    }
+
+    async fn history(&self, poll: PollId, steps: Steps) -> Result<Option<History>, StoreError> {
+        self.0.history(poll, steps).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod api;
 mod configuration;
+mod events;
 #[cfg(feature = "sqlite")]
 mod full_disk;
 mod hub;
@@ -16,3 +17,4 @@ mod running;
 mod sqlite;
 mod transport;
 mod transport_refusals;
+mod viewers;

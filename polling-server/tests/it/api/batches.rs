@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use polling_core::checkpoint::{Batch, Checkpoint};
 use polling_core::clock::Timestamp;
-use polling_core::model::{PollId, Receipt, Resolution, Tally, VoterKey};
+use polling_core::model::{History, PollId, Receipt, Resolution, Steps, Tally, VoterKey};
 use polling_core::store::memory::MemoryStore;
 use polling_core::store::{Applied, CountedVote, Leader, StoreError, TallyStore};
 use serde_json::{Value, json};
@@ -147,6 +147,10 @@ impl TallyStore for HastierStore {
         let look = self.looks.fetch_add(1, Ordering::SeqCst);
         tokio::time::sleep(Duration::from_millis(100).saturating_sub(Duration::from_millis(10) * look)).await;
         self.inner.standing(poll, voter).await
+    }
+
+    async fn history(&self, poll: PollId, steps: Steps) -> Result<Option<History>, StoreError> {
+        self.inner.history(poll, steps).await
     }
 }
 

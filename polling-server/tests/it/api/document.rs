@@ -44,11 +44,14 @@ fn every_operation_is_described_in_full() {
     let operations = operations(&document);
     let expected = [
         "GET /leaderboard",
+        "GET /leaderboard/events",
         "GET /leaderboard/live",
         "GET /live",
         "GET /polls",
         "GET /polls/{poll_id}",
+        "GET /polls/{poll_id}/events",
         "GET /polls/{poll_id}/export.csv",
+        "GET /polls/{poll_id}/history",
         "GET /polls/{poll_id}/live",
         "GET /receipts/{receipt}",
         "POST /polls",
@@ -75,7 +78,8 @@ fn every_operation_is_described_in_full() {
         for (status, response) in responses {
             assert!(response["description"].as_str().is_some_and(|text| !text.is_empty()), "{status} of {name}");
             for media_type in response["content"].as_object().into_iter().flat_map(|content| content.keys()) {
-                assert!(["application/json", "application/problem+json", "text/csv"].contains(&media_type.as_str()), "{name}");
+                let known = ["application/json", "application/problem+json", "text/csv", "text/event-stream"];
+                assert!(known.contains(&media_type.as_str()), "{name}");
             }
         }
     }

@@ -8,7 +8,7 @@ use polling_core::store::PollSnapshot;
 use polling_server::api::problem::{FieldError, Problem};
 use polling_server::api::problem_kind::ProblemKind;
 use polling_server::api::types::{LeaderboardBody, LeaderboardEntry};
-use polling_server::live::frame::{PollFrame, error_frame, leaderboard_frame};
+use polling_server::live::frame::{BoardFrame, PollFrame, error_frame};
 use polling_server::live::message::Request;
 use serde_json::Value;
 
@@ -99,10 +99,19 @@ fn snapshot() -> PollSnapshot {
 fn every_frame_has_exactly_the_members_that_the_document_names() {
     let mut comparison = Comparison::new();
     let frame = PollFrame::new(&snapshot(), SystemClock.now());
-    comparison.check("ResultsFrame", &json(&frame.with_results));
-    comparison.check("ResultsFrame", &json(&frame.without_results));
+    comparison.check("ResultsFrame", &json(&frame.with_results.text));
+    comparison.check("ResultsFrame", &json(&frame.without_results.text));
+    let counted = frame.with_viewers(snapshot().poll.id, 3).viewers.expect("counted");
+    for frame in [&counted.with_results, &counted.without_results] {
+        comparison.check("ResultsFrame", &json(&frame.text));
+    }
+    comparison.check("ViewersFrame", &json(&counted.alone.text));
     let entry = LeaderboardEntry { rank: 1, votes: 1, ..LeaderboardEntry::default() };
-    comparison.check("LeaderboardFrame", &json(&leaderboard_frame(&LeaderboardBody { version: 1, entries: vec![entry] })));
+    let body = LeaderboardBody { version: 1, entries: vec![entry] };
+    let first = BoardFrame::new(9, &body, None);
+    for frame in [&first, &BoardFrame::new(9, &body, Some(&first))] {
+        comparison.check("LeaderboardFrame", &json(&frame.rendered.text));
+    }
     let poll = PollId::new(SystemClock.now());
     let problems = [
         Problem::new(ProblemKind::PollNotFound),
@@ -112,11 +121,11 @@ fn every_frame_has_exactly_the_members_that_the_document_names() {
     ];
     for problem in &problems {
         for poll in [None, Some(poll)] {
-            comparison.check("ErrorFrame", &json(&error_frame(problem, poll)));
+            comparison.check("ErrorFrame", &json(&error_frame(problem, poll).text));
         }
     }
-    let names = ["ResultsFrame", "OptionVotes", "LeaderboardFrame", "LeaderboardEntry", "ErrorFrame", "FieldError"];
-    comparison.all_seen(&names);
+    comparison.all_seen(&["ResultsFrame", "OptionVotes", "ViewersFrame", "LeaderboardFrame", "LeaderboardEntry"]);
+    comparison.all_seen(&["ErrorFrame", "FieldError"]);
 }
 
 #[test]
@@ -138,7 +147,8 @@ fn every_example_is_what_its_schema_says_and_the_server_understands_those_of_the
             }
         }
     }
-    comparison.all_seen(&["ResultsFrame", "LeaderboardFrame", "LeaderboardEntry", "ErrorFrame", "FieldError", "Request"]);
+    comparison.all_seen(&["ResultsFrame", "ViewersFrame", "LeaderboardFrame", "LeaderboardEntry"]);
+    comparison.all_seen(&["ErrorFrame", "FieldError", "Request"]);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod batches;
 mod bodies;
 mod document;
 mod edges;
+mod history;
 mod identities;
 mod lists;
 mod live_document;

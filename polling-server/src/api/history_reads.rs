@@ -1,0 +1,113 @@
+//! Reading histories from the store, which costs a look at every vote of a poll: one at a time, and none twice.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use moka::sync::Cache;
+use polling_core::model::{History, PollId, Steps, Version};
+use polling_core::store::StoreError;
+use tokio::sync::Semaphore;
+
+use super::problem::Problem;
+use super::problem_kind::ProblemKind;
+use super::store_calls;
+use crate::service::Service;
+
+/// Histories that are read at once. A store has two connections for walks like this one, and lists and the leaderboard need one.
+const READS_MAX: usize = 1;
+/// Bytes of histories that are kept: some hundred of the largest, and thousands of small ones.
+const KEPT_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// A history that took long to read is shown for so many times as long, although votes have come since. So however often somebody
+/// asks for the history of a poll of millions, the store spends at most a tenth of its time on it.
+const REST_FACTOR: u32 = 10;
+/// What is read faster than this is read again whenever there are new votes.
+const QUICK: Duration = Duration::from_millis(100);
+
+/// A history at a version.
+#[derive(Debug, Clone)]
+pub(crate) struct ReadHistory {
+    pub(crate) steps: Steps,
+    pub(crate) history: Arc<History>,
+}
+
+#[derive(Debug, Clone)]
+struct Kept {
+    read: ReadHistory,
+    read_at: Instant,
+    cost: Duration,
+}
+
+/// The histories that were read lately, by poll and length of a step.
+pub(crate) struct HistoryReads {
+    kept: Cache<(PollId, i64), Kept>,
+    turns: Arc<Semaphore>,
+}
+
+impl HistoryReads {
+    pub(crate) fn new() -> Self {
+        let weigher = |_: &(PollId, i64), kept: &Kept| {
+            let options = kept.read.history.tally.totals.votes.len();
+            u32::try_from((kept.read.history.points.len() + 1) * (options * size_of::<u64>() + 64)).unwrap_or(u32::MAX)
+        };
+        let kept = Cache::builder().max_capacity(KEPT_BYTES_MAX).weigher(weigher).build();
+        Self { kept, turns: Arc::new(Semaphore::new(READS_MAX)) }
+    }
+
+    /// The history of a poll that is known at `version`. A client that gives up waiting does not cut the reading short: the next one
+    /// finds what it came to.
+    ///
+    /// # Errors
+    ///
+    /// `poll-not-found`, `unavailable`.
+    pub(crate) async fn read(
+        &self,
+        service: &Service,
+        poll: PollId,
+        version: Version,
+        steps: Steps,
+    ) -> Result<ReadHistory, Problem> {
+        if let Some(read) = usable(&self.kept, poll, version, steps) {
+            return Ok(read);
+        }
+        let turn = store_calls::within(service.limits.deadline, Arc::clone(&self.turns).acquire_owned()).await;
+        // Nobody closes the semaphore: without a turn, the time is over.
+        let Some(Ok(turn)) = turn else {
+            return Err(Problem::with_detail(ProblemKind::Unavailable, "other histories are being read"));
+        };
+        let (kept, tallies) = (self.kept.clone(), Arc::clone(&service.tallies));
+        let reading = async move {
+            let _turn = turn;
+            // Whoever had the turn before may have read the same.
+            if let Some(read) = usable(&kept, poll, version, steps) {
+                return Ok(Some(read));
+            }
+            let read_at = Instant::now();
+            let Some(history) = tallies.history(poll, steps).await? else { return Ok::<_, StoreError>(None) };
+            let read = ReadHistory { steps, history: Arc::new(history) };
+            kept.insert((poll, steps.width_micros()), Kept { read: read.clone(), read_at, cost: read_at.elapsed() });
+            Ok(Some(read))
+        };
+        store_calls::read(service, reading).await?.ok_or_else(|| Problem::new(ProblemKind::PollNotFound))
+    }
+}
+
+fn usable(kept: &Cache<(PollId, i64), Kept>, poll: PollId, version: Version, steps: Steps) -> Option<ReadHistory> {
+    let Kept { read, read_at, cost } = kept.get(&(poll, steps.width_micros()))?;
+    if read.steps.start() != steps.start() {
+        return None;
+    }
+    if read.history.tally.version >= version {
+        return Some(lengthened(read, steps));
+    }
+    (cost > QUICK && read_at.elapsed() < cost * REST_FACTOR).then_some(read)
+}
+
+/// The same history up to a later step: nothing was added since.
+fn lengthened(read: ReadHistory, steps: Steps) -> ReadHistory {
+    if read.steps.count() >= steps.count() {
+        return read;
+    }
+    let mut history = History::clone(&read.history);
+    history.points.resize(steps.count(), history.tally.totals.clone());
+    ReadHistory { steps, history: Arc::new(history) }
+}

@@ -42,6 +42,24 @@ test("places on the leaderboard change before one's eyes, and without motion for
   assert.equal(await still.evaluate(() => window.glides), 0);
 });
 
+test("votes over time are drawn where the server keeps a history, and left away where it does not", async (context) => {
+  const poll = await createPoll({ question: "Over time?", options: ["Yes", "No"] });
+  await castVotes(poll, [3, 2]);
+  // A line needs a second point in time.
+  await new Promise((resolve) => setTimeout(resolve, 1100));
+  await castVotes(poll, [1, 0]);
+  const { status } = await fetch(`${ORIGIN}/polls/${poll.id}/history`);
+  const page = await open(await visitor(context), path(poll));
+  if (status === 200) {
+    await page.getByRole("img", { name: /to 6 voters on/ }).waitFor();
+    await page.locator(".history canvas").waitFor();
+    assert.deepEqual(await barriers(page), []);
+  } else {
+    await page.locator('.phase[data-phase="live"]').waitFor();
+    assert.equal(await page.getByRole("heading", { name: "Votes over time" }).isVisible(), false);
+  }
+});
+
 test("the presentation shows the code of the voting link and moves", async (context) => {
   const poll = await createPoll({ question: "From the back of the room?", options: ["Yes", "No"] });
   const page = await visitor(context, { viewport: { width: 1600, height: 900 } });
@@ -71,7 +89,7 @@ test("another site may frame the results, and nothing else", async (context) => 
   await framed.getByRole("heading", { name: "In a frame?" }).waitFor();
   await framed.locator('.phase[data-phase="live"]').waitFor();
   await castVotes(poll, [1, 0]);
-  await framed.getByText("100%").waitFor();
+  await framed.getByText("100%", { exact: true }).waitFor();
   assert.equal(await framed.getByRole("link", { name: "Vote" }).getAttribute("target"), "_blank");
   assert.equal(await framed.getByRole("button").count(), 0);
   assert.equal(await refused.getByRole("heading", { name: "In a frame?" }).count(), 0);
@@ -84,8 +102,8 @@ test("the page speaks German to those who do, and remembers another choice", asy
   await open(page, path(poll));
   assert.equal(await page.evaluate(() => document.documentElement.lang), "de");
   await page.getByText("Wählen Sie eine Antwort").waitFor();
-  await page.getByText("1.000 Personen").waitFor();
-  await page.getByText("60\u00a0%").waitFor();
+  await page.getByText("1.000 Personen", { exact: true }).waitFor();
+  await page.getByText("60\u00a0%", { exact: true }).waitFor();
   await picture(page, "poll-german");
   await page.getByLabel("Sprache").selectOption("en");
   await page.getByText("Choose one").waitFor();

@@ -30,7 +30,7 @@ class Server {
   #process = null;
 
   async start() {
-    const env = { ...process.env, POLLING_LISTEN: LISTEN, POLLING_ADMIN_LISTEN: ADMIN, POLLING_DATA_DIR: this.#data };
+    const env = { RUST_LOG: "error", ...process.env, POLLING_LISTEN: LISTEN, POLLING_ADMIN_LISTEN: ADMIN, POLLING_DATA_DIR: this.#data };
     this.#process = spawn(PROGRAM, { env, stdio: ["ignore", "ignore", "inherit"] });
     await until(async () => {
       assert.equal(this.#process.exitCode, null, "the server has ended");

@@ -94,6 +94,7 @@ test("a choice is shown as one's own only where it is known to stand", () => {
   assert.deepEqual(choicesOf({ status: "counted", choices: [2] }), [2]);
   assert.deepEqual(choicesOf({ status: "pending", choices: [2] }), [2]);
   assert.deepEqual(choicesOf({ status: "duplicate", choices: [2] }), []);
+  assert.deepEqual(choicesOf({ status: "unanswered", choices: [2] }), [2], "to be sent again");
   assert.deepEqual(choicesOf(null), []);
   assert.ok(hasVoted({ status: "already" }) && !hasVoted(null));
 });

@@ -19,6 +19,7 @@ export function ballot(first, onCounted, signal) {
   let poll = first;
   let kept = memory.vote.read(poll.id);
   let isChanging = false;
+  let isActing = false;
   let mode = null;
   let list = null;
   const form = element("form", { class: "ballot", onsubmit: submit });
@@ -94,6 +95,9 @@ export function ballot(first, onCounted, signal) {
     if (kept.status !== "unanswered") {
       draw();
     }
+    if (isActing) {
+      receipt.focus({ preventScroll: true });
+    }
     announce(receipt.querySelector(".outcome").textContent);
     if (!wasSettled && (kept.status === "counted" || kept.status === "retracted")) {
       onCounted();
@@ -102,10 +106,10 @@ export function ballot(first, onCounted, signal) {
 
   async function attempt(action) {
     told.textContent = "";
+    isActing = true;
     form.inert = true;
     try {
       await action();
-      receipt.focus({ preventScroll: true });
     } catch (problem) {
       if (!signal.aborted) {
         kept = memory.vote.read(poll.id);
@@ -114,7 +118,11 @@ export function ballot(first, onCounted, signal) {
         told.textContent = kept?.status === "unanswered" ? text("ballot.unsure") : problemText(problem);
       }
     } finally {
+      isActing = false;
       form.inert = false;
+      if (told.textContent !== "") {
+        form.querySelector("input:checked, input, button")?.focus();
+      }
     }
   }
 

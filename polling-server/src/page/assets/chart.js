@@ -29,7 +29,7 @@ export class Chart {
     this.uPlot = uPlot;
     this.place = place;
     this.options = poll.results.options;
-    this.drawing = element("div");
+    this.drawing = element("div", { role: "img" });
     this.legend = element("ul", { class: "legend" });
     place.replaceChildren(this.drawing, this.legend);
     const sizes = new ResizeObserver(() => this.plot?.setSize({ width: this.drawing.clientWidth, height: HEIGHT }));
@@ -45,9 +45,10 @@ export class Chart {
     });
   }
 
-  /** Shows these points. */
-  draw(points) {
+  /** Shows these points; `words` say the same. */
+  draw(points, words) {
     this.points = points;
+    this.drawing.setAttribute("aria-label", words);
     const last = points.at(-1).options;
     const most = [...last].sort((one, other) => other.votes - one.votes).slice(0, LINES_MAX).map((option) => option.id);
     const ids = last.map((option) => option.id).filter((id) => most.includes(id));
@@ -82,7 +83,7 @@ export class Chart {
       cursor: { show: false },
       scales: { y: { range: (_, low, high) => [0, Math.max(high, 1)] } },
       axes: [
-        { ...axis, space: isLong ? 120 : 70, values: (_, seconds) => seconds.map((second) => (isLong ? date : time).format(second * 1000)) },
+        { ...axis, size: 30, space: isLong ? 120 : 70, values: (_, seconds) => seconds.map((second) => (isLong ? date : time).format(second * 1000)) },
         { ...axis, size: 44, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6, 1e7], values: (_, votes) => votes.map((vote) => number(vote)) },
       ],
       series: [{}, ...this.ids.map((id, index) => ({ stroke: colour(`--line-${index + 1}`), width: 2.5, points: { show: false } }))],

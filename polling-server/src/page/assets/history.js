@@ -19,7 +19,7 @@ export function historyPanel(first, signal) {
   let poll = first;
   let chart = null;
   let isAbsent = false;
-  const place = element("div", { class: "chart", role: "img" });
+  const place = element("div", { class: "chart" });
   const node = element("section", { class: "history", "aria-labelledby": "history-title", hidden: true },
     element("h2", { id: "history-title" }, text("history.title")), place);
 
@@ -36,13 +36,12 @@ export function historyPanel(first, signal) {
       node.hidden = points.length < POINTS_MIN;
       if (!node.hidden) {
         chart ??= await Chart.in(place, poll, signal);
-        chart.draw(points);
-        place.setAttribute("aria-label", summary(points));
+        chart.draw(points, summary(points));
       }
     } catch (problem) {
-      // Not there: never asked for again. Anything else may pass.
+      // Not there: never asked for again.
       isAbsent = problem.status === 404;
-      node.hidden = true;
+      node.hidden ||= !problem.isPassing;
     }
   }
 

@@ -1,6 +1,5 @@
 // Shows the view that the address names, and moves between views.
 
-import { announce } from "./announce.js";
 import { pauseAfter } from "./backoff.js";
 import { followLinks, routeOf } from "./router.js";
 import { drawShell } from "./shell.js";
@@ -49,12 +48,10 @@ async function show({ isFirst = false, failures = 0 } = {}) {
   document.title = shown.title === text("site.name") ? shown.title : `${shown.title} · ${text("site.name")}`;
   place.replaceChildren(shown.content);
   place.removeAttribute("aria-busy");
-  shown.onShown?.();
   if (!isFirst) {
     // Whoever hears the page is told where they are; whoever uses the keyboard goes on from here.
     scrollTo(0, 0);
     place.querySelector("h1")?.focus({ preventScroll: true });
-    announce(shown.title);
   }
 }
 

@@ -19,8 +19,11 @@ export function modeOf(poll, kept, isChanging) {
   return poll.allow_change && isChanging ? "change" : "voted";
 }
 
-/** The ids that stand for this visitor, as far as this browser knows. */
+/** The ids that stand for this visitor, as far as this browser knows, or may stand. */
 export function choicesOf(kept) {
+  if (kept?.status === "unanswered") {
+    return kept.choices;
+  }
   const isKnown = hasVoted(kept) && kept.status !== "duplicate" && kept.status !== "superseded";
   return isKnown ? kept.choices : [];
 }

@@ -3,7 +3,7 @@
 import { readPoll } from "./api.js";
 import { follow } from "./live.js";
 import { owner } from "./memory.js";
-import { areShown, positionOf, withAnswer, withFrame } from "./results.js";
+import { positionOf, withAnswer, withFrame } from "./results.js";
 import { throttle } from "./throttle.js";
 
 /** Milliseconds between questions for what the socket does not show. */
@@ -57,10 +57,8 @@ export function watchPoll(first, handlers, signal) {
       if (Number.isInteger(frame.viewers)) {
         handlers.onViewers(frame.viewers);
       }
-      const wasShown = areShown(poll);
       take(withFrame(poll, frame));
-      // What the socket shows less than an answer, or more than the texts at hand, is asked for.
-      if (poll.isOutdated || (!wasShown && poll.state === "closed")) {
+      if (poll.isOutdated) {
         refreshSoon();
       }
     },

@@ -14,7 +14,7 @@ export const de = {
   "footer.openapi": "OpenAPI",
   "footer.asyncapi": "AsyncAPI",
 
-  "nav.polls": "Umfragen",
+  "nav.polls": "Übersicht",
   "nav.leaderboard": "Rangliste",
   "nav.create": "Neue Umfrage",
 
@@ -100,7 +100,7 @@ export const de = {
   "copy.selected": "Markiert: mit der Tastatur kopieren",
 
   "share.title": "Teilen",
-  "share.link": "Link zum Abstimmen",
+  "share.link": "Link",
   "share.code": "QR-Code des Links zum Abstimmen",
   "share.present": "Am Projektor zeigen",
   "share.embed": "In eine Seite einbetten",

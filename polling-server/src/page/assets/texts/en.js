@@ -14,7 +14,7 @@ export const en = {
   "footer.openapi": "OpenAPI",
   "footer.asyncapi": "AsyncAPI",
 
-  "nav.polls": "Polls",
+  "nav.polls": "Overview",
   "nav.leaderboard": "Leaderboard",
   "nav.create": "New poll",
 

@@ -68,7 +68,17 @@ export async function home(_, signal) {
     },
     onPhase: phase.set,
     greeting: () => ({ subscribe: watched(), leaderboard: true }),
-    onFrame: (frame) => (frame.type === "leaderboard" ? board.update(frame.entries) : rows.get(frame.poll_id)?.take(frame)),
+    onFrame(frame) {
+      if (frame.type === "leaderboard") {
+        board.update(frame.entries);
+      } else if (frame.type === "error") {
+        // Archived meanwhile.
+        rows.get(frame.poll_id)?.node.remove();
+        rows.delete(frame.poll_id);
+      } else {
+        rows.get(frame.poll_id)?.take(frame);
+      }
+    },
   });
 
   async function begin() {

@@ -2,6 +2,7 @@
 
 import { announce } from "../announce.js";
 import { readLeaderboard } from "../api.js";
+import { keyOf } from "../board.js";
 import { element } from "../dom.js";
 import { follow } from "../live.js";
 import { phaseMark } from "../phase.js";
@@ -13,12 +14,15 @@ const ENTRIES = 10;
 export async function leaderboard(_, signal) {
   const phase = phaseMark();
   const list = ranking(ENTRIES);
+  let leader = null;
 
   function draw({ entries }) {
     list.update(entries);
-    if (entries.length > 0) {
+    const first = entries.length > 0 ? keyOf(entries[0]) : null;
+    if (first !== leader && first !== null) {
       announce(text("board.said", { option: entries[0].text, votes: text("count.votes", { count: entries[0].votes }) }));
     }
+    leader = first;
   }
 
   draw(await readLeaderboard(ENTRIES));

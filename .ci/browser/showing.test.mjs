@@ -38,20 +38,24 @@ test("places on the leaderboard change before one's eyes, and without motion for
     await page.locator(".board-row", { hasText: "Ben" }).getByText("▲ 1").waitFor();
     await page.getByText("up 1 place").waitFor();
   }
-  assert.ok(await moving.evaluate(() => window.glides) > 0);
+  assert.ok((await moving.evaluate(() => window.glides)) > 0);
   assert.equal(await still.evaluate(() => window.glides), 0);
 });
 
 test("votes over time are drawn where the server keeps a history, and left away where it does not", async (context) => {
   const poll = await createPoll({ question: "Over time?", options: ["Yes", "No"] });
-  await castVotes(poll, [3, 2]);
-  // A line needs a second point in time.
-  await new Promise((resolve) => setTimeout(resolve, 1100));
-  await castVotes(poll, [1, 0]);
-  const { status } = await fetch(`${ORIGIN}/polls/${poll.id}/history`);
+  const history = () => fetch(`${ORIGIN}/polls/${poll.id}/history`);
+  const isKept = (await history()).ok;
+  if (isKept) {
+    // A line needs two points in time.
+    await until(async () => {
+      await castVotes(poll, [1, 0]);
+      return (await (await history()).json()).points.length > 1;
+    });
+  }
   const page = await open(await visitor(context), path(poll));
-  if (status === 200) {
-    await page.getByRole("img", { name: /to 6 voters on/ }).waitFor();
+  if (isKept) {
+    await page.getByRole("img", { name: /to \d+ voters? on/ }).waitFor();
     await page.locator(".history canvas").waitFor();
     assert.deepEqual(await barriers(page), []);
   } else {
@@ -78,7 +82,9 @@ test("another site may frame the results, and nothing else", async (context) => 
   const poll = await createPoll({ question: "In a frame?", options: ["Yes", "No"] });
   const host = createServer((request, response) => {
     response.setHeader("Content-Type", "text/html");
-    response.end(`<title>Host</title><iframe src="${ORIGIN}${path(poll, "/embed")}"></iframe><iframe src="${ORIGIN}${path(poll)}"></iframe>`);
+    response.end(
+      `<title>Host</title><iframe src="${ORIGIN}${path(poll, "/embed")}"></iframe><iframe src="${ORIGIN}${path(poll)}"></iframe>`,
+    );
   });
   await new Promise((resolve) => host.listen(0, "127.0.0.1", resolve));
   context.after(() => host.close());
@@ -125,7 +131,9 @@ test("a theme that was chosen stays", async (context) => {
 
 test("between views the focus goes along, and back goes back", async (context) => {
   const page = await open(await visitor(context), "/");
-  await page.evaluate(() => { window.isTheSame = true; });
+  await page.evaluate(() => {
+    window.isTheSame = true;
+  });
   await page.getByRole("link", { name: "Leaderboard" }).click();
   await page.getByRole("heading", { level: 1, name: "Leaderboard" }).waitFor();
   assert.equal(await page.evaluate(() => document.activeElement.tagName), "H1");
@@ -149,19 +157,47 @@ test("polls are found by words, state and order", async (context) => {
 
 /** Every view, as it looks when there is something in it. */
 async function views() {
-  const language = await createPoll({ question: "Which language should the workshop be in?", options: ["Rust", "Go", "TypeScript", "Zig"], allow_change: true });
+  const language = await createPoll({
+    question: "Which language should the workshop be in?",
+    options: ["Rust", "Go", "TypeScript", "Zig"],
+    allow_change: true,
+  });
   await castVotes(language, [130, 58, 71, 17]);
-  const food = await createPoll({ question: "What shall we eat at the summer party?", options: ["Barbecue", "Vegan curry", "Pizza from the wood oven", "Everybody brings something"], max_choices: 2 });
+  const food = await createPoll({
+    question: "What shall we eat at the summer party?",
+    options: ["Barbecue", "Vegan curry", "Pizza from the wood oven", "Everybody brings something"],
+    max_choices: 2,
+  });
   await castVotes(food, [61, 88, 94, 20]);
-  const hidden = await createPoll({ question: "Where does the next retreat go?", options: ["Lisbon", "Tallinn", "The Black Forest"], results: "after_vote" });
+  const hidden = await createPoll({
+    question: "Where does the next retreat go?",
+    options: ["Lisbon", "Tallinn", "The Black Forest"],
+    results: "after_vote",
+  });
   await castVotes(hidden, [12, 9, 14]);
-  const later = await createPoll({ question: "Name of the new meeting room", options: ["Ada", "Grace"], opens_at: new Date(Date.now() + 2 * 86_400_000).toISOString() });
-  const over = await createPoll({ question: "Which of the drafts speaks to you most?", options: ["The three bars", "The wave", "The ballot box"] });
+  const later = await createPoll({
+    question: "Name of the new meeting room",
+    options: ["Ada", "Grace"],
+    opens_at: new Date(Date.now() + 2 * 86_400_000).toISOString(),
+  });
+  const over = await createPoll({
+    question: "Which of the drafts speaks to you most?",
+    options: ["The three bars", "The wave", "The ballot box"],
+  });
   await castVotes(over, [15, 8, 3]);
   await closePoll(over);
   return {
-    home: "/", create: "/new", leaderboard: "/top", poll: path(language), several: path(food), hidden: path(hidden), scheduled: path(later),
-    closed: path(over), present: path(language, "/present"), embed: path(language, "/embed"), gone: "/p/nowhere",
+    home: "/",
+    create: "/new",
+    leaderboard: "/top",
+    poll: path(language),
+    several: path(food),
+    hidden: path(hidden),
+    scheduled: path(later),
+    closed: path(over),
+    present: path(language, "/present"),
+    embed: path(language, "/embed"),
+    gone: "/p/nowhere",
   };
 }
 

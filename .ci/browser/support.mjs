@@ -16,8 +16,15 @@ const ADMIN = process.env.PAGE_ADMIN_LISTEN ?? "127.0.0.1:18091";
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const SCREENSHOTS = process.env.PAGE_SCREENSHOTS;
 /** Without a sandbox because the checks run as root; nothing in the background, because a browser calls home otherwise. */
-const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-  "--disable-component-update", "--disable-sync"];
+const FLAGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
 /** Milliseconds that anything may take: many times what it needs. */
 const PATIENCE = 20_000;
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -30,7 +37,13 @@ class Server {
   #process = null;
 
   async start() {
-    const env = { RUST_LOG: "error", ...process.env, POLLING_LISTEN: LISTEN, POLLING_ADMIN_LISTEN: ADMIN, POLLING_DATA_DIR: this.#data };
+    const env = {
+      RUST_LOG: "error",
+      ...process.env,
+      POLLING_LISTEN: LISTEN,
+      POLLING_ADMIN_LISTEN: ADMIN,
+      POLLING_DATA_DIR: this.#data,
+    };
     this.#process = spawn(PROGRAM, { env, stdio: ["ignore", "ignore", "inherit"] });
     await until(async () => {
       assert.equal(this.#process.exitCode, null, "the server has ended");
@@ -80,8 +93,8 @@ export function prepare() {
 }
 
 /**
- * A window of somebody of their own. When the test ends, it must have asked nobody but the server, and complained of nothing but what
- * `expected` names (by the address that failed).
+ * A window of somebody of their own. When the test ends, it must have asked nobody but the server, and complained of nothing but
+ * what `expected` names (by the address that failed).
  */
 export async function visitor(context, { expected = [], origins = [ORIGIN], ...options } = {}) {
   const own = await browser.newContext({ locale: "en-GB", ...options });
@@ -96,7 +109,11 @@ export async function visitor(context, { expected = [], origins = [ORIGIN], ...o
     }
   });
   own.on("console", (message) => {
-    if (message.type() === "error" && !isExpected(message.location().url) && !expected.some((pattern) => pattern.test(message.text()))) {
+    if (
+      message.type() === "error" &&
+      !isExpected(message.location().url) &&
+      !expected.some((pattern) => pattern.test(message.text()))
+    ) {
       complaints.push(`${message.text()} (${message.location().url})`);
     }
   });
@@ -130,10 +147,12 @@ let voters = 0;
 
 /** So many votes for each option, by people who were never seen before. */
 export function castVotes(poll, counts) {
-  const votes = counts.flatMap((count, index) => Array.from({ length: count }, () => {
-    voters += 1;
-    return { choices: [index + 1], voter_id: `voter ${voters}` };
-  }));
+  const votes = counts.flatMap((count, index) =>
+    Array.from({ length: count }, () => {
+      voters += 1;
+      return { choices: [index + 1], voter_id: `voter ${voters}` };
+    }),
+  );
   return send("POST", `/polls/${poll.id}/votes`, { votes });
 }
 
@@ -141,7 +160,8 @@ export function castVotes(poll, counts) {
 export async function barriers(page) {
   await page.evaluate(AXE);
   const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
-  return violations.filter(({ impact }) => impact === "serious" || impact === "critical")
+  return violations
+    .filter(({ impact }) => impact === "serious" || impact === "critical")
     .map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.target} ${node.failureSummary}`).join("; ")}`);
 }
 

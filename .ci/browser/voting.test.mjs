@@ -31,7 +31,9 @@ test("a poll is created, voted in at one window, and moves at another without a 
 
   const watcher = await open(await visitor(context), new URL(author.url()).pathname);
   await isLive(watcher);
-  await watcher.evaluate(() => { window.isTheSame = true; });
+  await watcher.evaluate(() => {
+    window.isTheSame = true;
+  });
 
   await row(author, "Coffee").click();
   await author.getByRole("button", { name: "Vote", exact: true }).click();
@@ -45,7 +47,7 @@ test("a poll is created, voted in at one window, and moves at another without a 
 
   await author.reload();
   await shows(author.locator(".outcome"), "Counted");
-  assert.equal(await author.getByText(token).count() + await author.locator(".token").count(), 0, "the token is shown once");
+  assert.equal((await author.getByText(token).count()) + (await author.locator(".token").count()), 0, "the token is shown once");
 });
 
 test("what the server refuses is shown at the fields", async (context) => {
@@ -56,7 +58,11 @@ test("what the server refuses is shown at the fields", async (context) => {
   await page.getByRole("button", { name: "Create the poll" }).click();
   await page.getByText("things need another look").waitFor();
   assert.match(await page.evaluate(() => document.activeElement.innerText), /^3 things/);
-  for (const [label, words] of [["Question", "Needs 1 to 500 characters."], ["Option 2", "Is the same as another option."], ["Closes at", "Has to be in the future."]]) {
+  for (const [label, words] of [
+    ["Question", "Needs 1 to 500 characters."],
+    ["Option 2", "Is the same as another option."],
+    ["Closes at", "Has to be in the future."],
+  ]) {
     const control = page.getByLabel(label, { exact: true });
     assert.equal(await control.getAttribute("aria-invalid"), "true", label);
     const about = await control.getAttribute("aria-describedby");

@@ -65,7 +65,7 @@ const PARTS: &[File] = folder! {
     "ranking.js" "results.js" "router.js" "share.js" "shell.js" "standing.js" "summary.js" "texts.js" "throttle.js" "watch.js"
     "texts/de.js" "texts/en.js"
     "views/create.js" "views/embed.js" "views/failed.js" "views/home.js" "views/leaderboard.js" "views/poll.js" "views/present.js"
-    "style/base.css" "style/controls.css" "style/poll.css" "style/views.css"
+    "style/base.css" "style/controls.css" "style/poll.css" "style/show.css" "style/views.css"
 };
 
 /// What others have made of it; `.ci/vendor` checks that it is unchanged.

@@ -5,12 +5,19 @@ import { pauseAfter } from "../../src/page/assets/backoff.js";
 import { POLL_AFTER, START, WELL_AFTER, after } from "../../src/page/assets/connection.js";
 import { throttle } from "../../src/page/assets/throttle.js";
 
-const run = (state, ...events) => events.reduce((state, event) => after(state, typeof event === "string" ? { type: event } : event), state);
+const run = (state, ...events) =>
+  events.reduce((state, event) => after(state, typeof event === "string" ? { type: event } : event), state);
 const failed = { type: "closed", lasted: 0 };
 
 test("pauses double up to a bound, and differ by chance", () => {
-  assert.deepEqual([1, 2, 3, 4].map((failures) => pauseAfter(failures, 1)), [500, 1000, 2000, 4000]);
-  assert.deepEqual([1, 2, 3, 4].map((failures) => pauseAfter(failures, 0)), [250, 500, 1000, 2000]);
+  assert.deepEqual(
+    [1, 2, 3, 4].map((failures) => pauseAfter(failures, 1)),
+    [500, 1000, 2000, 4000],
+  );
+  assert.deepEqual(
+    [1, 2, 3, 4].map((failures) => pauseAfter(failures, 0)),
+    [250, 500, 1000, 2000],
+  );
   assert.equal(pauseAfter(1000, 1), 15_000);
   for (let failures = 1; failures < 50; failures += 1) {
     const pause = pauseAfter(failures);
@@ -74,5 +81,9 @@ test("a throttle passes the first at once, then the newest once in the interval"
   scheduled.act();
   time = 2500;
   say("d");
-  assert.deepEqual(passed, [[0, "a"], [1000, "c"], [2500, "d"]]);
+  assert.deepEqual(passed, [
+    [0, "a"],
+    [1000, "c"],
+    [2500, "d"],
+  ]);
 });

@@ -8,25 +8,45 @@ import { choicesOf, hasVoted, modeOf } from "../../src/page/assets/standing.js";
 const POLL = "0190d1f0-0000-7000-8000-000000000001";
 
 function poll(votes = [1, 2], { epoch = 1, version = 5, voters = 3, ...more } = {}) {
-  const options = votes.map((count, index) => ({ id: index + 1, text: `option ${index + 1}`, ...(count === null ? {} : { votes: count, share: count / voters }) }));
+  const options = votes.map((count, index) => ({
+    id: index + 1,
+    text: `option ${index + 1}`,
+    ...(count === null ? {} : { votes: count, share: count / voters }),
+  }));
   return { id: POLL, state: "open", allow_change: false, results: { epoch, version, voters, options }, ...more };
 }
 
 function frame(votes, { epoch = 1, version = 6, voters = 4, state = "open" } = {}) {
-  return { type: "results", poll_id: POLL, epoch, version, state, voters, ...(votes && { options: votes.map((count, index) => ({ id: index + 1, votes: count })) }) };
+  return {
+    type: "results",
+    poll_id: POLL,
+    epoch,
+    version,
+    state,
+    voters,
+    ...(votes && { options: votes.map((count, index) => ({ id: index + 1, votes: count })) }),
+  };
 }
 
 test("a newer frame changes votes, shares, voters and state, and keeps the texts", () => {
   const before = poll();
   const after = withFrame(before, frame([1, 3], { state: "closed" }));
-  assert.deepEqual(after.results.options, [{ id: 1, text: "option 1", votes: 1, share: 0.25 }, { id: 2, text: "option 2", votes: 3, share: 0.75 }]);
+  assert.deepEqual(after.results.options, [
+    { id: 1, text: "option 1", votes: 1, share: 0.25 },
+    { id: 2, text: "option 2", votes: 3, share: 0.75 },
+  ]);
   assert.deepEqual([after.state, after.results.voters, positionOf(after), after.isOutdated], ["closed", 4, "1.6", false]);
   assert.equal(before.results.options[1].votes, 2, "nothing is changed in place");
 });
 
 test("a frame that is older, the same, or of another poll is no news", () => {
   const before = poll();
-  for (const old of [frame([9, 9], { version: 5 }), frame([9, 9], { epoch: 0, version: 99 }), { ...frame([9, 9]), poll_id: "other" }, { type: "viewers", viewers: 3 }]) {
+  for (const old of [
+    frame([9, 9], { version: 5 }),
+    frame([9, 9], { epoch: 0, version: 99 }),
+    { ...frame([9, 9]), poll_id: "other" },
+    { type: "viewers", viewers: 3 },
+  ]) {
     assert.equal(withFrame(before, old), before);
   }
 });
@@ -55,7 +75,10 @@ test("an answer replaces what is not newer than it", () => {
 });
 
 test("those with the most votes lead, and nobody without votes", () => {
-  assert.deepEqual(leaders(poll([2, 2])).map((option) => option.id), [1, 2]);
+  assert.deepEqual(
+    leaders(poll([2, 2])).map((option) => option.id),
+    [1, 2],
+  );
   assert.deepEqual(leaders(poll([0, 0])), []);
   assert.deepEqual(leaders(poll([null, null])), []);
 });

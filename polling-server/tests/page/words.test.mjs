@@ -58,7 +58,14 @@ test("numbers, shares, times and lists are written in the way of the language", 
 test("a short name leads back to its poll, however it is typed", () => {
   const code = codeOf(ID);
   assert.match(code, /^[0-9a-hjkmnp-tv-z]{26}$/);
-  for (const typed of [code, code.toUpperCase(), grouped(code), code.replaceAll("0", "o").replaceAll("1", "L"), ID, ID.toUpperCase()]) {
+  for (const typed of [
+    code,
+    code.toUpperCase(),
+    grouped(code),
+    code.replaceAll("0", "o").replaceAll("1", "L"),
+    ID,
+    ID.toUpperCase(),
+  ]) {
     assert.equal(idOf(typed), ID, typed);
   }
   for (const end of ["00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"]) {

@@ -1,4 +1,5 @@
-// Tells people who do not see the page what has changed on it, about once a second at most: a screen reader queues what it is given.
+// Tells people who do not see the page what has changed on it, about once a second at most: a screen reader queues what it is
+// given.
 
 import { throttle } from "./throttle.js";
 

@@ -6,8 +6,8 @@ const FIRST = 500;
 const LONGEST = 15_000;
 
 /**
- * Milliseconds to wait after `failures` (from 1) in a row. Doubles, with a part by chance (`random` is in 0..1), so that the watchers
- * of a server that comes back do not all come back at once.
+ * Milliseconds to wait after `failures` (from 1) in a row. Doubles, with a part by chance (`random` is in 0..1), so that the
+ * watchers of a server that comes back do not all come back at once.
  */
 export function pauseAfter(failures, random = Math.random()) {
   const full = Math.min(FIRST * 2 ** (failures - 1), LONGEST);

@@ -12,8 +12,8 @@ import { choicesOf, hasVoted, modeOf } from "./standing.js";
 import { problemText, text } from "./texts.js";
 
 /**
- * The ballot with the results in it: `{node, update(poll)}`. `onCounted` is called when this visitor's vote is known to be counted, or
- * retracted: results that were hidden may be shown from then on, or hidden.
+ * The ballot with the results in it: `{node, update(poll)}`. `onCounted` is called when this visitor's vote is known to be
+ * counted, or retracted: results that were hidden may be shown from then on, or hidden.
  */
 export function ballot(first, onCounted, signal) {
   let poll = first;
@@ -37,9 +37,12 @@ export function ballot(first, onCounted, signal) {
     const isBallot = mode === "vote" || mode === "change";
     const input = isBallot ? (poll.max_choices > 1 ? "checkbox" : "radio") : null;
     list = optionList(poll, { input, mine: choicesOf(kept) });
-    form.replaceChildren(isBallot
-      ? element("fieldset", {}, element("legend", {}, unseen(`${poll.question} `), legendText(poll)), list.node)
-      : list.node, ...controls());
+    form.replaceChildren(
+      isBallot
+        ? element("fieldset", {}, element("legend", {}, unseen(`${poll.question} `), legendText(poll)), list.node)
+        : list.node,
+      ...controls(),
+    );
     limit();
   }
 
@@ -48,11 +51,16 @@ export function ballot(first, onCounted, signal) {
     if (kept === null) {
       return;
     }
-    const words = isAgain ? text("ballot.again") : text(kept.status === "unanswered" ? "ballot.sending" : `receipt.${kept.status}`);
+    const words = isAgain
+      ? text("ballot.again")
+      : text(kept.status === "unanswered" ? "ballot.sending" : `receipt.${kept.status}`);
     receipt.replaceChildren(
       element("h2", { id: "receipt-title" }, text("receipt.title")),
       element("p", { class: "outcome", "data-outcome": kept.status }, words),
-      ...(kept.receipt ? [copyField(text("receipt.name"), kept.receipt), element("p", { class: "note" }, text("receipt.note"))] : []));
+      ...(kept.receipt
+        ? [copyField(text("receipt.name"), kept.receipt), element("p", { class: "note" }, text("receipt.note"))]
+        : []),
+    );
   }
 
   function controls() {
@@ -68,10 +76,16 @@ export function ballot(first, onCounted, signal) {
         : [];
     }
     const note = text(poll.allow_change ? "ballot.changeable" : "ballot.final");
-    return [element("div", { class: "row" },
-      element("button", { class: "primary large" }, text(mode === "change" ? "ballot.save" : "ballot.vote")),
-      mode === "change" ? button("ballot.cancel", () => leaveChange(), "quiet") : null,
-      element("span", { class: "note counter" })), element("p", { class: "note" }, note)];
+    return [
+      element(
+        "div",
+        { class: "row" },
+        element("button", { class: "primary large" }, text(mode === "change" ? "ballot.save" : "ballot.vote")),
+        mode === "change" ? button("ballot.cancel", () => leaveChange(), "quiet") : null,
+        element("span", { class: "note counter" }),
+      ),
+      element("p", { class: "note" }, note),
+    ];
   }
 
   /** With several choices: says how many are made, and takes no more than the poll allows. */

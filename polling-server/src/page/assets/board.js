@@ -11,8 +11,8 @@ export function ranksOf(entries) {
 }
 
 /**
- * How an entry has moved: `{kind: "up" | "down" | "new" | "same", places}`. The server says where it was before (`previous_rank`, null
- * for nowhere); one that does not is read against the `former` places, which are null at the first look.
+ * How an entry has moved: `{kind: "up" | "down" | "new" | "same", places}`. The server says where it was before (`previous_rank`,
+ * null for nowhere); one that does not is read against the `former` places, which are null at the first look.
  */
 export function movementOf(entry, former) {
   const known = former === null ? entry.rank : (former.get(keyOf(entry)) ?? null);

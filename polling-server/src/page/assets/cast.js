@@ -1,5 +1,5 @@
-// Casts and retracts votes so that none is lost and none counts twice: a vote gets its name before it is sent, is sent again under the
-// same name until there is an answer, and its receipt is asked until the outcome is known.
+// Casts and retracts votes so that none is lost and none counts twice: a vote gets its name before it is sent, is sent again
+// under the same name until there is an answer, and its receipt is asked until the outcome is known.
 
 import { castVote, readReceipt, retractVote } from "./api.js";
 import { pauseAfter } from "./backoff.js";
@@ -22,7 +22,13 @@ export async function cast(poll, choices, tell, signal) {
   const sent = { vote_id: name, choices, receipt: null, status: "unanswered", former };
   memory.vote.write(poll, sent);
   tell(sent, isSame);
-  const accepted = await answered(poll, former, () => castVote(poll, { choices, vote_id: name }), () => tell(sent, true), signal);
+  const accepted = await answered(
+    poll,
+    former,
+    () => castVote(poll, { choices, vote_id: name }),
+    () => tell(sent, true),
+    signal,
+  );
   const taken = { vote_id: name, choices, receipt: accepted.receipt, status: accepted.status };
   memory.vote.write(poll, taken);
   tell(taken, false);
@@ -32,7 +38,11 @@ export async function cast(poll, choices, tell, signal) {
 /** Retracts the vote of this visitor; like `cast`. */
 export async function retract(poll, tell, signal) {
   const name = newVoteId();
-  const accepted = await persistent(() => retractVote(poll, name), () => {}, signal);
+  const accepted = await persistent(
+    () => retractVote(poll, name),
+    () => {},
+    signal,
+  );
   const taken = { vote_id: name, choices: [], receipt: accepted.receipt, status: accepted.status, isRetraction: true };
   memory.vote.write(poll, taken);
   await settle(poll, taken, tell, signal);
@@ -41,7 +51,7 @@ export async function retract(poll, tell, signal) {
 /** Asks a receipt until its outcome is known. */
 export async function settle(poll, kept, tell, signal) {
   let { status } = kept;
-  for (let failures = 0; status === "pending" && !signal.aborted; ) {
+  for (let failures = 0; status === "pending" && !signal.aborted;) {
     try {
       ({ status } = await readReceipt(kept.receipt));
       failures = 0;

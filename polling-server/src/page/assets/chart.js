@@ -13,7 +13,11 @@ let library = null;
 
 function loaded() {
   library ??= new Promise((resolve, reject) => {
-    const script = element("script", { src: `${FOLDER}/uPlot.iife.min.js`, onload: () => resolve(window.uPlot), onerror: reject });
+    const script = element("script", {
+      src: `${FOLDER}/uPlot.iife.min.js`,
+      onload: () => resolve(window.uPlot),
+      onerror: reject,
+    });
     document.head.append(element("link", { rel: "stylesheet", href: `${FOLDER}/uPlot.min.css` }), script);
   });
   return library;
@@ -50,7 +54,10 @@ export class Chart {
     this.points = points;
     this.drawing.setAttribute("aria-label", words);
     const last = points.at(-1).options;
-    const most = [...last].sort((one, other) => other.votes - one.votes).slice(0, LINES_MAX).map((option) => option.id);
+    const most = [...last]
+      .sort((one, other) => other.votes - one.votes)
+      .slice(0, LINES_MAX)
+      .map((option) => option.id);
     const ids = last.map((option) => option.id).filter((id) => most.includes(id));
     if (this.plot && String(ids) === String(this.ids)) {
       this.plot.setData(this.data());
@@ -71,23 +78,49 @@ export class Chart {
       this.drawing.style.color = `var(${name})`;
       return getComputedStyle(this.drawing).color;
     };
-    const axis = { stroke: colour("--soft"), font: `12px ${getComputedStyle(this.place).fontFamily}`, grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
+    const axis = {
+      stroke: colour("--soft"),
+      font: `12px ${getComputedStyle(this.place).fontFamily}`,
+      grid: { stroke: colour("--line"), width: 1 },
+      ticks: { show: false },
+    };
     const time = new Intl.DateTimeFormat(locale(), { timeStyle: "short" });
     const date = new Intl.DateTimeFormat(locale(), { dateStyle: "short", timeStyle: "short" });
     const isLong = this.points.at(-1).at.slice(0, 10) !== this.points[0].at.slice(0, 10);
-    this.plot = new this.uPlot({
-      width: this.drawing.clientWidth,
-      height: HEIGHT,
-      padding: [8, 8, 0, 0],
-      legend: { show: false },
-      cursor: { show: false },
-      scales: { y: { range: (_, low, high) => [0, Math.max(high, 1)] } },
-      axes: [
-        { ...axis, size: 30, space: isLong ? 120 : 70, values: (_, seconds) => seconds.map((second) => (isLong ? date : time).format(second * 1000)) },
-        { ...axis, size: 44, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6, 1e7], values: (_, votes) => votes.map((vote) => number(vote)) },
-      ],
-      series: [{}, ...this.ids.map((id, index) => ({ stroke: colour(`--line-${index + 1}`), width: 2.5, points: { show: false } }))],
-    }, this.data(), this.drawing);
-    this.legend.replaceChildren(...this.ids.map((id, index) => element("li", { "data-line": String(index + 1) }, this.options.find((option) => option.id === id).text)));
+    this.plot = new this.uPlot(
+      {
+        width: this.drawing.clientWidth,
+        height: HEIGHT,
+        padding: [8, 8, 0, 0],
+        legend: { show: false },
+        cursor: { show: false },
+        scales: { y: { range: (_, low, high) => [0, Math.max(high, 1)] } },
+        axes: [
+          {
+            ...axis,
+            size: 30,
+            space: isLong ? 120 : 70,
+            values: (_, seconds) => seconds.map((second) => (isLong ? date : time).format(second * 1000)),
+          },
+          {
+            ...axis,
+            size: 44,
+            incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6, 1e7],
+            values: (_, votes) => votes.map((vote) => number(vote)),
+          },
+        ],
+        series: [
+          {},
+          ...this.ids.map((id, index) => ({ stroke: colour(`--line-${index + 1}`), width: 2.5, points: { show: false } })),
+        ],
+      },
+      this.data(),
+      this.drawing,
+    );
+    this.legend.replaceChildren(
+      ...this.ids.map((id, index) =>
+        element("li", { "data-line": String(index + 1) }, this.options.find((option) => option.id === id).text),
+      ),
+    );
   }
 }

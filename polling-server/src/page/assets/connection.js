@@ -1,4 +1,5 @@
-// The states of a connection that is kept up. Pure: what happens in the world comes in as events, and `live.js` acts on the states.
+// The states of a connection that is kept up. Pure: what happens in the world comes in as events, and `live.js` acts on the
+// states.
 
 /** Failures in a row after which the server is asked in the old way, beside further attempts. */
 export const POLL_AFTER = 3;
@@ -13,7 +14,8 @@ export const START = { phase: "connecting", failures: 0 };
  * - `opened`: a socket is open; `heard`: a frame came; `closed` (with `lasted`, milliseconds open): it is gone, or never opened;
  * - `retry`: the pause is over; `offline`, `online`: what the browser says of its network; `ended`: nothing more will come.
  *
- * Phases: `connecting`, `live`, `waiting` (for the next attempt), `polling` (the same, while asking every few seconds), `offline`, `ended`.
+ * Phases: `connecting`, `live`, `waiting` (for the next attempt), `polling` (the same, while asking every few seconds),
+ * `offline`, `ended`.
  */
 export function after(state, event) {
   if (state.phase === "ended") {

@@ -20,7 +20,10 @@ export function gliding(list, change) {
     }
     const way = from - child.getBoundingClientRect().top;
     if (way !== 0) {
-      child.animate([{ transform: `translateY(${way}px)` }, { transform: "none" }], { duration: DURATION, easing: "cubic-bezier(0.2, 0.8, 0.2, 1)" });
+      child.animate([{ transform: `translateY(${way}px)` }, { transform: "none" }], {
+        duration: DURATION,
+        easing: "cubic-bezier(0.2, 0.8, 0.2, 1)",
+      });
     }
   }
 }

@@ -20,8 +20,12 @@ export function historyPanel(first, signal) {
   let chart = null;
   let isAbsent = false;
   const place = element("div", { class: "chart" });
-  const node = element("section", { class: "history", "aria-labelledby": "history-title", hidden: true },
-    element("h2", { id: "history-title" }, text("history.title")), place);
+  const node = element(
+    "section",
+    { class: "history", "aria-labelledby": "history-title", hidden: true },
+    element("h2", { id: "history-title" }, text("history.title")),
+    place,
+  );
 
   async function load() {
     if (signal.aborted || isAbsent || !areShown(poll)) {
@@ -59,7 +63,9 @@ export function historyPanel(first, signal) {
 function summary(points) {
   const [from, to] = [points[0], points.at(-1)];
   return text("history.said", {
-    first: text("count.voters", { count: from.voters }), start: moment(from.at),
-    last: text("count.voters", { count: to.voters }), end: moment(to.at),
+    first: text("count.voters", { count: from.voters }),
+    start: moment(from.at),
+    last: text("count.voters", { count: to.voters }),
+    end: moment(to.at),
   });
 }

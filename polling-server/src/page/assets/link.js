@@ -1,4 +1,5 @@
-// Addresses of polls that can be typed: the 128 bits of the id in Crockford's base 32, which has no letter that looks like a digit.
+// Addresses of polls that can be typed: the 128 bits of the id in Crockford's base 32, which has no letter that looks like a
+// digit.
 
 const DIGITS = "0123456789abcdefghjkmnpqrstvwxyz";
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;

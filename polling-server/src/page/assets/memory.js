@@ -1,5 +1,5 @@
-// What this browser remembers: settings, the votes that were cast here, and the tokens of the polls that were created here. Nothing of
-// it is sent anywhere, but for a token to the server that made it.
+// What this browser remembers: settings, the votes that were cast here, and the tokens of the polls that were created here.
+// Nothing of it is sent anywhere, but for a token to the server that made it.
 
 const PREFIX = "polls.";
 
@@ -34,8 +34,8 @@ export const owner = {
 };
 
 /**
- * The vote that was cast here: `{vote_id, choices, receipt, status}`. It is kept from before it is sent, when it has no receipt yet: sent again
- * under the same name, it never counts twice.
+ * The vote that was cast here: `{vote_id, choices, receipt, status}`. It is kept from before it is sent, when it has no receipt
+ * yet: sent again under the same name, it never counts twice.
  */
 export const vote = {
   read: (poll) => read(`vote.${poll}`),

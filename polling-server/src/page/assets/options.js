@@ -6,8 +6,8 @@ import { areShown, leaders } from "./results.js";
 import { text } from "./texts.js";
 
 /**
- * The options as a list: `{node, update(poll)}`. `input` is `radio`, `checkbox` or null for a list that is only looked at; `mine` has the ids
- * that this visitor chose.
+ * The options as a list: `{node, update(poll)}`. `input` is `radio`, `checkbox` or null for a list that is only looked at; `mine`
+ * has the ids that this visitor chose.
  */
 export function optionList(poll, { input = null, mine = [] } = {}) {
   const rows = poll.results.options.map((option) => row(option, input, mine.includes(option.id)));
@@ -30,14 +30,33 @@ function row(option, input, isMine) {
   const fill = element("span", { class: "fill", "aria-hidden": "true" });
   const share = element("strong");
   const votes = element("span", { class: "votes" });
-  const control = input && element("input", {
-    type: input, name: "choice", value: option.id, checked: isMine, "aria-labelledby": label, "aria-describedby": numbers,
-  });
-  const node = element("li", { class: "option" },
-    element(input ? "label" : "div", { class: "option-row" }, fill, control,
-      element("span", { class: "option-text", id: label }, option.text,
-        isMine && !input ? element("span", { class: "mine" }, text("ballot.mine")) : null),
-      element("span", { class: "numbers", id: numbers }, share, " ", votes)));
+  const control =
+    input &&
+    element("input", {
+      type: input,
+      name: "choice",
+      value: option.id,
+      checked: isMine,
+      "aria-labelledby": label,
+      "aria-describedby": numbers,
+    });
+  const node = element(
+    "li",
+    { class: "option" },
+    element(
+      input ? "label" : "div",
+      { class: "option-row" },
+      fill,
+      control,
+      element(
+        "span",
+        { class: "option-text", id: label },
+        option.text,
+        isMine && !input ? element("span", { class: "mine" }, text("ballot.mine")) : null,
+      ),
+      element("span", { class: "numbers", id: numbers }, share, " ", votes),
+    ),
+  );
   return {
     node,
     update(changed, isShown, isFirst) {

@@ -21,8 +21,15 @@ export function showToken(poll) {
 export function tokenNotice(poll) {
   const token = fresh === poll.id && memory.owner.read(poll.id);
   fresh = null;
-  return token ? element("section", { class: "notice good token" },
-    element("h2", {}, text("owner.created")), copyField(text("owner.token"), token), element("p", { class: "note" }, text("owner.once"))) : null;
+  return token
+    ? element(
+        "section",
+        { class: "notice good token" },
+        element("h2", {}, text("owner.created")),
+        copyField(text("owner.token"), token),
+        element("p", { class: "note" }, text("owner.once")),
+      )
+    : null;
 }
 
 /** The panel: `{node, update(poll)}`; `refresh` asks for the poll again. */
@@ -86,10 +93,13 @@ function controls(poll, token, redraw) {
   };
   return [
     element("h2", {}, text("owner.title")),
-    element("div", { class: "row" },
+    element(
+      "div",
+      { class: "row" },
       poll.state === "closed" ? null : element("button", { type: "button", onclick: close }, text("owner.close")),
       element("button", { type: "button", onclick: save }, text("owner.export")),
-      element("button", { type: "button", class: "danger", onclick: archive }, text("owner.archive"))),
+      element("button", { type: "button", class: "danger", onclick: archive }, text("owner.archive")),
+    ),
     told,
     element("button", { type: "button", class: "quiet", onclick: forget }, text("owner.forget")),
   ];
@@ -99,12 +109,24 @@ function controls(poll, token, redraw) {
 function entry(poll, redraw) {
   const name = newName();
   const input = element("input", { id: name, type: "password", autocomplete: "off", required: true });
-  return element("details", {}, element("summary", {}, text("owner.enter")),
-    element("form", { class: "field", onsubmit: (event) => {
-      event.preventDefault();
-      memory.owner.write(poll.id, input.value.trim());
-      redraw();
-    } }, element("label", { for: name }, text("owner.token")), element("div", { class: "copy" }, input, element("button", {}, text("owner.own")))));
+  return element(
+    "details",
+    {},
+    element("summary", {}, text("owner.enter")),
+    element(
+      "form",
+      {
+        class: "field",
+        onsubmit: (event) => {
+          event.preventDefault();
+          memory.owner.write(poll.id, input.value.trim());
+          redraw();
+        },
+      },
+      element("label", { for: name }, text("owner.token")),
+      element("div", { class: "copy" }, input, element("button", {}, text("owner.own"))),
+    ),
+  );
 }
 
 function download(blob, name) {

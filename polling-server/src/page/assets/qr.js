@@ -16,5 +16,10 @@ export function qrCode(content, label) {
     }
   }
   const size = code.size + 2 * MARGIN;
-  return picture(`${-MARGIN} ${-MARGIN} ${size} ${size}`, path, { class: "code", role: "img", "aria-label": label, "shape-rendering": "crispEdges" });
+  return picture(`${-MARGIN} ${-MARGIN} ${size} ${size}`, path, {
+    class: "code",
+    role: "img",
+    "aria-label": label,
+    "shape-rendering": "crispEdges",
+  });
 }

@@ -42,9 +42,19 @@ function entryRow({ poll_id: poll, question, text: option }) {
   const moved = element("span", { class: "moved" });
   const votes = element("strong", { class: "board-votes" });
   const fill = element("span", { class: "fill", "aria-hidden": "true" });
-  const node = element("li", { class: "board-row" }, fill, rank,
-    element("div", { class: "board-text" }, element("p", { class: "board-option" }, option, moved), element("a", { href: pollPath(poll) }, question)),
-    votes);
+  const node = element(
+    "li",
+    { class: "board-row" },
+    fill,
+    rank,
+    element(
+      "div",
+      { class: "board-text" },
+      element("p", { class: "board-option" }, option, moved),
+      element("a", { href: pollPath(poll) }, question),
+    ),
+    votes,
+  );
   let timer = null;
   return {
     node,
@@ -68,5 +78,8 @@ function movementWords({ kind, places }) {
   if (kind === "new") {
     return [text("board.new")];
   }
-  return [element("span", { "aria-hidden": "true" }, `${ARROWS[kind]} ${number(places)}`), unseen(text(`board.${kind}`, { count: places }))];
+  return [
+    element("span", { "aria-hidden": "true" }, `${ARROWS[kind]} ${number(places)}`),
+    unseen(text(`board.${kind}`, { count: places })),
+  ];
 }

@@ -22,8 +22,8 @@ function shareOf(votes, voters) {
 /**
  * The poll after a frame; the same object when the frame has no news.
  *
- * A frame without votes leaves those that are shown as they are: the viewer sees more than the socket knows (an owner cannot name a token there),
- * so the poll has to be asked for again, which `isOutdated` says.
+ * A frame without votes leaves those that are shown as they are: the viewer sees more than the socket knows (an owner cannot name
+ * a token there), so the poll has to be asked for again, which `isOutdated` says.
  */
 export function withFrame(poll, frame) {
   if (frame.type !== "results" || frame.poll_id !== poll.id || !isNewer(frame, poll.results)) {

@@ -13,13 +13,17 @@ export function votingLink(poll) {
 
 /** The panel with link, code, presentation and frame. */
 export function sharePanel(poll) {
-  const frame = `<iframe src="${location.origin}${pollPath(poll.id, "embed")}" width="100%" height="420" title="${escaped(poll.question)}"></iframe>`;
-  return element("section", { class: "panel share", "aria-labelledby": "share-title" },
+  const source = location.origin + pollPath(poll.id, "embed");
+  const frame = `<iframe src="${source}" width="100%" height="420" title="${escaped(poll.question)}"></iframe>`;
+  return element(
+    "section",
+    { class: "panel share", "aria-labelledby": "share-title" },
     element("h2", { id: "share-title" }, text("share.title")),
     qrCode(votingLink(poll), text("share.code")),
     copyField(text("share.link"), votingLink(poll)),
     element("a", { class: "button", href: pollPath(poll.id, "present") }, text("share.present")),
-    element("details", {}, element("summary", {}, text("share.embed")), copyField(text("share.frame"), frame)));
+    element("details", {}, element("summary", {}, text("share.embed")), copyField(text("share.frame"), frame)),
+  );
 }
 
 function escaped(words) {

@@ -19,24 +19,43 @@ export function drawShell(route, again) {
     event.preventDefault();
     document.getElementById("view").focus();
   };
-  document.getElementById("header").replaceChildren(
-    element("a", { class: "brand", href: "/" }, picture("0 0 24 24", MARK), text("site.name")),
-    element("nav", { class: "nav", "aria-label": text("site.navigation") }, ...LINKS.map(([name, href, label]) =>
-      element("a", { href, "aria-current": route.name === name ? "page" : null }, text(label)))),
-    element("a", { class: "button primary create", href: "/new", "aria-current": route.name === "create" ? "page" : null }, text("nav.create")),
-  );
-  document.getElementById("footer").replaceChildren(
-    element("nav", { "aria-label": text("footer.docs") },
-      element("a", { href: "/docs" }, text("footer.docs")),
-      element("a", { href: "/openapi.json" }, text("footer.openapi")),
-      element("a", { href: "/asyncapi.json" }, text("footer.asyncapi"))),
-    element("div", { class: "settings" }, languageChoice(again), themeChoice()),
-  );
+  document
+    .getElementById("header")
+    .replaceChildren(
+      element("a", { class: "brand", href: "/" }, picture("0 0 24 24", MARK), text("site.name")),
+      element(
+        "nav",
+        { class: "nav", "aria-label": text("site.navigation") },
+        ...LINKS.map(([name, href, label]) =>
+          element("a", { href, "aria-current": route.name === name ? "page" : null }, text(label)),
+        ),
+      ),
+      element(
+        "a",
+        { class: "button primary create", href: "/new", "aria-current": route.name === "create" ? "page" : null },
+        text("nav.create"),
+      ),
+    );
+  document
+    .getElementById("footer")
+    .replaceChildren(
+      element(
+        "nav",
+        { "aria-label": text("footer.docs") },
+        element("a", { href: "/docs" }, text("footer.docs")),
+        element("a", { href: "/openapi.json" }, text("footer.openapi")),
+        element("a", { href: "/asyncapi.json" }, text("footer.asyncapi")),
+      ),
+      element("div", { class: "settings" }, languageChoice(again), themeChoice()),
+    );
 }
 
 function choice(label, options, chosen, onChange) {
-  const select = element("select", { onchange: () => onChange(select.value) },
-    ...options.map(([value, name]) => element("option", { value, selected: value === chosen }, name)));
+  const select = element(
+    "select",
+    { onchange: () => onChange(select.value) },
+    ...options.map(([value, name]) => element("option", { value, selected: value === chosen }, name)),
+  );
   return element("label", { class: "setting" }, element("span", {}, label), select);
 }
 

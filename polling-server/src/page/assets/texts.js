@@ -31,8 +31,8 @@ export function speak(tag) {
 }
 
 /**
- * The text of this name. `{NAME}` in it is replaced from `values`, numbers in the way of the language; a text with several forms is
- * chosen by `values.count`.
+ * The text of this name. `{NAME}` in it is replaced from `values`, numbers in the way of the language; a text with several forms
+ * is chosen by `values.count`.
  */
 export function text(name, values = {}) {
   const found = LANGUAGES[current][name];

@@ -1,6 +1,9 @@
 // Says the newest of many things, not all of them.
 
-/** A function that passes its argument on at once, and those of later calls at most every `interval` milliseconds, the newest only. */
+/**
+ * A function that passes its argument on at once, and those of later calls at most every `interval` milliseconds, the newest
+ * only.
+ */
 export function throttle(interval, pass, { now = Date.now, later = setTimeout } = {}) {
   let last = -Infinity;
   let waiting = null;

@@ -112,7 +112,8 @@ export const de = {
   "owner.title": "Ihre Umfrage",
   "owner.created": "Ihre Umfrage ist bereit",
   "owner.token": "Eigentümer-Token",
-  "owner.once": "Er wird nur jetzt gezeigt. Er bleibt in diesem Browser; mit einer Kopie schließen Sie die Umfrage auch anderswo.",
+  "owner.once":
+    "Er wird nur jetzt gezeigt. Er bleibt in diesem Browser; mit einer Kopie schließen Sie die Umfrage auch anderswo.",
   "owner.close": "Umfrage schließen",
   "owner.archive": "Archivieren",
   "owner.export": "CSV exportieren",
@@ -196,7 +197,8 @@ export const de = {
   "problem.forbidden": "Ihr Schlüssel oder Token erlaubt das nicht.",
   "problem.rate-limited": "Zu viele Anfragen. Warten Sie einen Moment.",
   "problem.not-recorded": "Der Server konnte es nicht annehmen. Nichts wurde geändert; versuchen Sie es noch einmal.",
-  "problem.outcome-unknown": "Der Server weiß nicht, ob es gespeichert wurde. Versuchen Sie es noch einmal: Es zählt nie doppelt.",
+  "problem.outcome-unknown":
+    "Der Server weiß nicht, ob es gespeichert wurde. Versuchen Sie es noch einmal: Es zählt nie doppelt.",
   "problem.unavailable": "Die Daten sind gerade nicht zu lesen.",
   "problem.internal": "Im Server ging etwas schief.",
   "problem.validation": "Der Server hat das abgelehnt.",

@@ -16,8 +16,21 @@ const VISIBILITIES = ["always", "after_vote", "after_close"];
 
 export async function create() {
   const options = optionFields();
-  const question = element("textarea", { name: "question", rows: "2", maxlength: "500", placeholder: text("create.hint"), required: true });
-  const choices = element("input", { type: "number", name: "max_choices", min: "1", max: String(OPTIONS_MAX), value: "1", inputmode: "numeric" });
+  const question = element("textarea", {
+    name: "question",
+    rows: "2",
+    maxlength: "500",
+    placeholder: text("create.hint"),
+    required: true,
+  });
+  const choices = element("input", {
+    type: "number",
+    name: "max_choices",
+    min: "1",
+    max: String(OPTIONS_MAX),
+    value: "1",
+    inputmode: "numeric",
+  });
   const change = element("input", { type: "checkbox", name: "allow_change" });
   const opens = element("input", { type: "datetime-local", name: "opens_at" });
   const closes = element("input", { type: "datetime-local", name: "closes_at" });
@@ -27,18 +40,34 @@ export async function create() {
   const summary = element("div", { class: "notice bad", role: "alert", tabindex: "-1", hidden: true });
   const submit = element("button", { class: "primary large" }, text("create.submit"));
 
-  const form = element("form", { class: "create-form", novalidate: true },
+  const form = element(
+    "form",
+    { class: "create-form", novalidate: true },
     summary,
     field(text("create.question"), question, null, "/question"),
     options.node,
-    element("fieldset", {}, element("legend", {}, text("create.rules")),
+    element(
+      "fieldset",
+      {},
+      element("legend", {}, text("create.rules")),
       field(text("create.choices"), choices, null, "/max_choices"),
-      element("label", { class: "check" }, change, text("create.change"))),
+      element("label", { class: "check" }, change, text("create.change")),
+    ),
     visibility(),
-    element("fieldset", {}, element("legend", {}, text("create.times")), element("div", { class: "pair" },
-      field(text("create.opens"), opens, text("create.opens.note"), "/opens_at"),
-      field(text("create.closes"), closes, text("create.closes.note"), "/closes_at"))),
-    keyField, submit);
+    element(
+      "fieldset",
+      {},
+      element("legend", {}, text("create.times")),
+      element(
+        "div",
+        { class: "pair" },
+        field(text("create.opens"), opens, text("create.opens.note"), "/opens_at"),
+        field(text("create.closes"), closes, text("create.closes.note"), "/closes_at"),
+      ),
+    ),
+    keyField,
+    submit,
+  );
 
   const draft = () => ({
     question: question.value,
@@ -76,16 +105,30 @@ function field(label, control, note, pointer = null) {
   const [name, about] = [newName(), newName()];
   control.id = name;
   control.setAttribute("aria-describedby", about);
-  return element("div", { class: "field", "data-pointer": pointer },
-    element("label", { for: name }, label), control,
-    element("p", { class: "note", id: about }, note ? element("span", {}, note) : null, element("span", { class: "error" })));
+  return element(
+    "div",
+    { class: "field", "data-pointer": pointer },
+    element("label", { for: name }, label),
+    control,
+    element("p", { class: "note", id: about }, note ? element("span", {}, note) : null, element("span", { class: "error" })),
+  );
 }
 
 function visibility() {
-  return element("fieldset", { "data-pointer": "/results" }, element("legend", {}, text("create.visibility")),
-    ...VISIBILITIES.map((value) => element("label", { class: "check" },
-      element("input", { type: "radio", name: "results", value, checked: value === "always" }), text(`create.${value}`))),
-    element("p", { class: "note" }, element("span", { class: "error" })));
+  return element(
+    "fieldset",
+    { "data-pointer": "/results" },
+    element("legend", {}, text("create.visibility")),
+    ...VISIBILITIES.map((value) =>
+      element(
+        "label",
+        { class: "check" },
+        element("input", { type: "radio", name: "results", value, checked: value === "always" }),
+        text(`create.${value}`),
+      ),
+    ),
+    element("p", { class: "note" }, element("span", { class: "error" })),
+  );
 }
 
 /** The time of a control as the server reads it; null for none. */
@@ -97,7 +140,14 @@ function optionFields() {
   const list = element("ol", { class: "option-fields" });
   const adder = element("button", { type: "button", class: "quiet", onclick: () => add().focus() }, `+ ${text("create.add")}`);
   const error = element("p", { class: "note" }, element("span", { class: "error" }));
-  const node = element("fieldset", { "data-pointer": "/options" }, element("legend", {}, text("create.options")), list, error, adder);
+  const node = element(
+    "fieldset",
+    { "data-pointer": "/options" },
+    element("legend", {}, text("create.options")),
+    list,
+    error,
+    adder,
+  );
 
   function renumber() {
     [...list.children].forEach((item, index) => {
@@ -113,10 +163,18 @@ function optionFields() {
   function add() {
     const [name, about] = [newName(), newName()];
     const input = element("input", { id: name, maxlength: "200", autocomplete: "off", "aria-describedby": about });
-    const item = element("li", { class: "field" },
-      element("label", { for: name, class: "unseen" }), element("div", { class: "copy" }, input,
-        element("button", { type: "button", class: "quiet icon", onclick: () => remove(item) }, picture("0 0 24 24", CROSS))),
-      element("p", { class: "note", id: about }, element("span", { class: "error" })));
+    const item = element(
+      "li",
+      { class: "field" },
+      element("label", { for: name, class: "unseen" }),
+      element(
+        "div",
+        { class: "copy" },
+        input,
+        element("button", { type: "button", class: "quiet icon", onclick: () => remove(item) }, picture("0 0 24 24", CROSS)),
+      ),
+      element("p", { class: "note", id: about }, element("span", { class: "error" })),
+    );
     // Enter goes on to the next option, as in a list, and creates the poll nowhere but at its button.
     input.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && !event.isComposing) {
@@ -166,16 +224,29 @@ function showErrors(form, summary, problem) {
     place?.querySelector(":scope > .note .error").replaceChildren(words);
     control?.setAttribute("aria-invalid", "true");
     const label = place?.querySelector("legend, label")?.textContent ?? pointer;
-    return element("li", {}, control
-      ? element("a", { href: `#${control.id}`, onclick: (event) => {
-        event.preventDefault();
-        control.focus();
-      } }, `${label}: ${words}`)
-      : `${label}: ${words}`);
+    return element(
+      "li",
+      {},
+      control
+        ? element(
+            "a",
+            {
+              href: `#${control.id}`,
+              onclick: (event) => {
+                event.preventDefault();
+                control.focus();
+              },
+            },
+            `${label}: ${words}`,
+          )
+        : `${label}: ${words}`,
+    );
   });
-  summary.replaceChildren(...(links.length > 0
-    ? [element("p", {}, text("create.wrong", { count: links.length })), element("ul", {}, ...links)]
-    : [element("p", {}, problemText(problem))]));
+  summary.replaceChildren(
+    ...(links.length > 0
+      ? [element("p", {}, text("create.wrong", { count: links.length })), element("ul", {}, ...links)]
+      : [element("p", {}, problemText(problem))]),
+  );
   summary.hidden = false;
   summary.focus();
 }

@@ -4,7 +4,10 @@ import { element } from "../dom.js";
 import { problemText, text } from "../texts.js";
 
 function message(title, words, ...more) {
-  return { title, content: element("section", { class: "message" }, element("h1", { tabindex: "-1" }, title), element("p", {}, words), ...more) };
+  return {
+    title,
+    content: element("section", { class: "message" }, element("h1", { tabindex: "-1" }, title), element("p", {}, words), ...more),
+  };
 }
 
 /** An address that leads nowhere, or to a poll that is not there (any more). */

@@ -47,11 +47,13 @@ export async function home(_, signal) {
   }
 
   function add(page) {
-    const added = page.polls.filter((poll) => !rows.has(poll.id)).map((poll) => {
-      const made = pollRow(poll);
-      rows.set(poll.id, made);
-      return made.node;
-    });
+    const added = page.polls
+      .filter((poll) => !rows.has(poll.id))
+      .map((poll) => {
+        const made = pollRow(poll);
+        rows.set(poll.id, made);
+        return made.node;
+      });
     list.append(...added);
     cursor = page.next_cursor ?? null;
     more.hidden = cursor === null;
@@ -60,26 +62,27 @@ export async function home(_, signal) {
     return added;
   }
 
-  const live = () => follow(() => "/live", {
-    async ask() {
-      const [page, { entries }] = await Promise.all([listPolls({ ...parameters(), cursor: null }), readLeaderboard(PLACES)]);
-      page.polls.forEach((poll) => rows.get(poll.id)?.update(poll));
-      board.update(entries);
-    },
-    onPhase: phase.set,
-    greeting: () => ({ subscribe: watched(), leaderboard: true }),
-    onFrame(frame) {
-      if (frame.type === "leaderboard") {
-        board.update(frame.entries);
-      } else if (frame.type === "error") {
-        // Archived meanwhile.
-        rows.get(frame.poll_id)?.node.remove();
-        rows.delete(frame.poll_id);
-      } else {
-        rows.get(frame.poll_id)?.take(frame);
-      }
-    },
-  });
+  const live = () =>
+    follow(() => "/live", {
+      async ask() {
+        const [page, { entries }] = await Promise.all([listPolls({ ...parameters(), cursor: null }), readLeaderboard(PLACES)]);
+        page.polls.forEach((poll) => rows.get(poll.id)?.update(poll));
+        board.update(entries);
+      },
+      onPhase: phase.set,
+      greeting: () => ({ subscribe: watched(), leaderboard: true }),
+      onFrame(frame) {
+        if (frame.type === "leaderboard") {
+          board.update(frame.entries);
+        } else if (frame.type === "error") {
+          // Archived meanwhile.
+          rows.get(frame.poll_id)?.node.remove();
+          rows.delete(frame.poll_id);
+        } else {
+          rows.get(frame.poll_id)?.take(frame);
+        }
+      },
+    });
 
   async function begin() {
     cursor = null;
@@ -122,37 +125,80 @@ export async function home(_, signal) {
   const socket = live();
   signal.addEventListener("abort", socket.end);
 
-  const content = element("div", { class: "home" },
-    element("section", { class: "hero" },
-      element("div", { class: "hero-words" },
+  const content = element(
+    "div",
+    { class: "home" },
+    element(
+      "section",
+      { class: "hero" },
+      element(
+        "div",
+        { class: "hero-words" },
         element("h1", { tabindex: "-1" }, text("home.title")),
         element("p", { class: "lead" }, text("home.lead")),
-        element("a", { class: "button primary large", href: "/new" }, text("home.create"), picture("0 0 24 24", ARROW))),
-      element("section", { class: "hero-board", "aria-labelledby": "board-title" }, element("h2", { id: "board-title" }, text("home.board")), board.node)),
-    element("section", { class: "polls-section", "aria-labelledby": "polls-title" },
+        element("a", { class: "button primary large", href: "/new" }, text("home.create"), picture("0 0 24 24", ARROW)),
+      ),
+      element(
+        "section",
+        { class: "hero-board", "aria-labelledby": "board-title" },
+        element("h2", { id: "board-title" }, text("home.board")),
+        board.node,
+      ),
+    ),
+    element(
+      "section",
+      { class: "polls-section", "aria-labelledby": "polls-title" },
       element("div", { class: "section-head" }, element("h2", { id: "polls-title" }, text("home.polls")), phase.node),
-      filters(query, begin), list, empty, more));
+      filters(query, begin),
+      list,
+      empty,
+      more,
+    ),
+  );
   return { title: text("site.name"), content };
 }
 
 function filters(query, begin) {
   let timer = null;
-  const search = element("input", { type: "search", placeholder: text("home.search"), "aria-label": text("home.search"), oninput: () => {
-    query.q = search.value.trim();
-    clearTimeout(timer);
-    timer = setTimeout(begin, TYPING);
-  } });
+  const search = element("input", {
+    type: "search",
+    placeholder: text("home.search"),
+    "aria-label": text("home.search"),
+    oninput: () => {
+      query.q = search.value.trim();
+      clearTimeout(timer);
+      timer = setTimeout(begin, TYPING);
+    },
+  });
   const select = (name, label, words) => {
-    const node = element("select", { "aria-label": label, onchange: () => {
-      query[name] = node.value;
-      begin();
-    } }, ...words.map(([value, word]) => element("option", { value }, word)));
+    const node = element(
+      "select",
+      {
+        "aria-label": label,
+        onchange: () => {
+          query[name] = node.value;
+          begin();
+        },
+      },
+      ...words.map(([value, word]) => element("option", { value }, word)),
+    );
     return node;
   };
-  return element("form", { class: "filters", role: "search", onsubmit: (event) => event.preventDefault() },
+  return element(
+    "form",
+    { class: "filters", role: "search", onsubmit: (event) => event.preventDefault() },
     search,
-    select("state", text("home.state"), STATES.map((state) => [state, text(`state.${state}`)])),
-    select("sort", text("home.sort"), SORTS.map((sort) => [sort, text(`sort.${sort}`)])));
+    select(
+      "state",
+      text("home.state"),
+      STATES.map((state) => [state, text(`state.${state}`)]),
+    ),
+    select(
+      "sort",
+      text("home.sort"),
+      SORTS.map((sort) => [sort, text(`sort.${sort}`)]),
+    ),
+  );
 }
 
 function pollRow(first) {
@@ -160,9 +206,12 @@ function pollRow(first) {
   const meta = element("p", { class: "meta" });
   const bar = element("div", { class: "strip", "aria-hidden": "true" });
   const result = element("p", { class: "result" });
-  const node = element("li", { class: "poll-row" },
+  const node = element(
+    "li",
+    { class: "poll-row" },
     element("div", {}, element("h3", {}, element("a", { href: pollPath(poll.id) }, poll.question)), meta),
-    element("div", { class: "standing" }, result, bar));
+    element("div", { class: "standing" }, result, bar),
+  );
   const parts = poll.results.options.map(() => element("span"));
   bar.append(...parts);
 

@@ -37,8 +37,12 @@ export async function leaderboard(_, signal) {
   signal.addEventListener("abort", live.end);
 
   const title = text("board.title");
-  const content = element("section", { class: "board-view" },
+  const content = element(
+    "section",
+    { class: "board-view" },
     element("div", { class: "section-head" }, element("h1", { tabindex: "-1" }, title), phase.node),
-    element("p", { class: "lead" }, text("board.lead")), list.node);
+    element("p", { class: "lead" }, text("board.lead")),
+    list.node,
+  );
   return { title, content };
 }

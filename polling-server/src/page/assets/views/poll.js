@@ -29,44 +29,56 @@ export async function poll(route, signal) {
   const owning = ownerPanel(shown, () => watch.refresh());
 
   function drawMeta() {
-    meta.replaceChildren(...[
-      stateChip(shown),
-      element("span", {}, text("count.voters", { count: shown.results.voters })),
-      viewers === null ? null : element("span", {}, text("count.viewers", { count: viewers })),
-      timeNote(shown),
-    ].filter(Boolean));
+    meta.replaceChildren(
+      ...[
+        stateChip(shown),
+        element("span", {}, text("count.voters", { count: shown.results.voters })),
+        viewers === null ? null : element("span", {}, text("count.viewers", { count: viewers })),
+        timeNote(shown),
+      ].filter(Boolean),
+    );
     hidden.hidden = areShown(shown);
     hidden.textContent = areShown(shown) ? "" : text(`results.hidden.${shown.results_visibility}`);
   }
 
-  const watch = watchPoll(shown, {
-    onPhase: phase.set,
-    onViewers(count) {
-      viewers = count;
-      drawMeta();
+  const watch = watchPoll(
+    shown,
+    {
+      onPhase: phase.set,
+      onViewers(count) {
+        viewers = count;
+        drawMeta();
+      },
+      onChange(next) {
+        shown = next;
+        drawMeta();
+        voting.update(shown);
+        past.update(shown);
+        owning.update(shown);
+        announce(resultText(shown));
+      },
+      async onGone() {
+        content.replaceChildren((await gone(route)).content);
+      },
     },
-    onChange(next) {
-      shown = next;
-      drawMeta();
-      voting.update(shown);
-      past.update(shown);
-      owning.update(shown);
-      announce(resultText(shown));
-    },
-    async onGone() {
-      content.replaceChildren((await gone(route)).content);
-    },
-  }, signal);
+    signal,
+  );
 
   const timer = setInterval(drawMeta, TIME_INTERVAL);
   signal.addEventListener("abort", () => clearInterval(timer));
   drawMeta();
-  const content = element("article", { class: "poll-view" },
-    element("header", { class: "poll-head" },
+  const content = element(
+    "article",
+    { class: "poll-view" },
+    element(
+      "header",
+      { class: "poll-head" },
       tokenNotice(shown),
       element("div", { class: "section-head" }, meta, phase.node),
-      element("h1", { tabindex: "-1" }, shown.question)),
+      element("h1", { tabindex: "-1" }, shown.question),
+    ),
     element("div", { class: "poll-main" }, voting.node, hidden, past.node),
-    element("aside", { class: "poll-side" }, sharePanel(shown), owning.node));
+    element("aside", { class: "poll-side" }, sharePanel(shown), owning.node),
+  );
   return { title: shown.question, content };
 }

@@ -40,34 +40,55 @@ export async function present(route, signal) {
     hidden.textContent = areShown(shown) ? "" : text(`results.hidden.${shown.results_visibility}`);
   }
 
-  watchPoll(shown, {
-    onPhase: phase.set,
-    onViewers(watching) {
-      viewers.node.hidden = false;
-      viewers.set(watching);
+  watchPoll(
+    shown,
+    {
+      onPhase: phase.set,
+      onViewers(watching) {
+        viewers.node.hidden = false;
+        viewers.set(watching);
+      },
+      onChange(next) {
+        shown = next;
+        draw();
+        announce(resultText(shown));
+      },
+      async onGone() {
+        content.replaceChildren((await gone(route)).content);
+      },
     },
-    onChange(next) {
-      shown = next;
-      draw();
-      announce(resultText(shown));
-    },
-    async onGone() {
-      content.replaceChildren((await gone(route)).content);
-    },
-  }, signal);
+    signal,
+  );
   draw();
 
   const link = votingLink(shown);
-  const content = element("article", { class: "present-view", "data-size": count <= LARGE_MAX ? "large" : count <= 2 * LARGE_MAX ? "medium" : "small" },
+  const content = element(
+    "article",
+    { class: "present-view", "data-size": count <= LARGE_MAX ? "large" : count <= 2 * LARGE_MAX ? "medium" : "small" },
     element("div", { class: "present-main" }, state, element("h1", { tabindex: "-1" }, shown.question), list.node, hidden),
-    element("aside", { class: "present-side" },
+    element(
+      "aside",
+      { class: "present-side" },
       element("p", { class: "join" }, text("present.join")),
       qrCode(link, text("share.code")),
       element("p", { class: "address" }, `${location.host}/p/`, element("wbr"), element("span", {}, grouped(codeOf(shown.id)))),
-      element("div", { class: "counters" }, voters.node, viewers.node)),
-    element("footer", { class: "present-foot" }, phase.node,
-      document.fullscreenEnabled ? element("button", { type: "button", class: "quiet", onclick: toggleFullScreen }, picture("0 0 24 24", CORNERS), text("present.full")) : null,
-      element("a", { class: "button quiet", href: pollPath(shown.id) }, picture("0 0 24 24", CROSS), text("present.leave"))));
+      element("div", { class: "counters" }, voters.node, viewers.node),
+    ),
+    element(
+      "footer",
+      { class: "present-foot" },
+      phase.node,
+      document.fullscreenEnabled
+        ? element(
+            "button",
+            { type: "button", class: "quiet", onclick: toggleFullScreen },
+            picture("0 0 24 24", CORNERS),
+            text("present.full"),
+          )
+        : null,
+      element("a", { class: "button quiet", href: pollPath(shown.id) }, picture("0 0 24 24", CROSS), text("present.leave")),
+    ),
+  );
   return { title: `${text("present.title")}: ${shown.question}`, content };
 }
 

@@ -204,6 +204,7 @@ async function views() {
 const LOOKS = {
   light: { colorScheme: "light", viewport: { width: 1280, height: 900 } },
   dark: { colorScheme: "dark", viewport: { width: 1280, height: 900 } },
+  german: { locale: "de-DE", viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true },
   phone: { colorScheme: "light", viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true },
 };
 
@@ -220,6 +221,9 @@ test("no view keeps anybody out, in light and dark and on a phone", async (conte
       const width = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       assert.ok(width <= 0, `${name}, ${look}: ${width} pixels too wide`);
       await picture(page, `${name}-${look}`, { fullPage: name !== "present" });
+    }
+    if (look === "german") {
+      continue;
     }
     await open(page, shown.poll);
     await page.locator(".option").first().click();

@@ -85,20 +85,20 @@ test("those with the most votes lead, and nobody without votes", () => {
 
 const entry = (rank, option, more = {}) => ({ rank, poll_id: POLL, option_id: option, ...more });
 
-test("the server's word on how a place changed goes before what was seen here", () => {
-  const former = ranksOf([entry(1, 1), entry(2, 2)]);
-  assert.deepEqual(movementOf(entry(1, 2, { previous_rank: 3 }), former), { kind: "up", places: 2 });
-  assert.deepEqual(movementOf(entry(4, 2, { previous_rank: 3 }), former), { kind: "down", places: 1 });
-  assert.deepEqual(movementOf(entry(2, 2, { previous_rank: null }), former), { kind: "new", places: 0 });
-});
-
-test("without the server's word places are compared with those seen before", () => {
+test("places are compared with those that were seen here", () => {
   const former = ranksOf([entry(1, 1), entry(2, 2)]);
   assert.equal(former.get(keyOf(entry(9, 2))), 2);
-  assert.equal(movementOf(entry(1, 2), former).kind, "up");
-  assert.equal(movementOf(entry(2, 1), former).kind, "down");
-  assert.equal(movementOf(entry(3, 3), former).kind, "new");
+  assert.deepEqual(movementOf(entry(1, 2, { previous_rank: null }), former), { kind: "up", places: 1 });
+  assert.deepEqual(movementOf(entry(4, 1, { previous_rank: 3 }), former), { kind: "down", places: 3 });
+  assert.deepEqual(movementOf(entry(2, 2, { previous_rank: 1 }), former), { kind: "same", places: 0 });
   assert.equal(movementOf(entry(3, 3), null).kind, "same", "at the first look nothing has moved");
+});
+
+test("where an entry was that was not seen here, the server says", () => {
+  const former = ranksOf([entry(1, 1), entry(2, 2)]);
+  assert.deepEqual(movementOf(entry(2, 3, { previous_rank: 12 }), former), { kind: "up", places: 10 });
+  assert.equal(movementOf(entry(2, 3, { previous_rank: null }), former).kind, "new");
+  assert.equal(movementOf(entry(2, 3), former).kind, "new", "a server that does not say");
 });
 
 test("a ballot is for what the poll and the past of this visitor allow", () => {

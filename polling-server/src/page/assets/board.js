@@ -11,12 +11,12 @@ export function ranksOf(entries) {
 }
 
 /**
- * How an entry has moved: `{kind: "up" | "down" | "new" | "same", places}`. The server says where it was before (`previous_rank`,
- * null for nowhere); one that does not is read against the `former` places, which are null at the first look.
+ * How an entry has moved since it was drawn here: `{kind: "up" | "down" | "new" | "same", places}`. Of one that was not among the
+ * `former` places (null at the first look) the server says where it was before: `previous_rank`, null for nowhere. It is asked
+ * second because a viewer does not get every frame, so the one before may not have been seen here.
  */
 export function movementOf(entry, former) {
-  const known = former === null ? entry.rank : (former.get(keyOf(entry)) ?? null);
-  const before = entry.previous_rank === undefined ? known : entry.previous_rank;
+  const before = former === null ? entry.rank : (former.get(keyOf(entry)) ?? entry.previous_rank ?? null);
   if (before === null) {
     return { kind: "new", places: 0 };
   }

@@ -8,6 +8,10 @@ const FOLDER = "/assets/vendor/uplot/dist";
 const HEIGHT = 220;
 /** Lines that can be told apart; of more options, those with the most votes are drawn. */
 const LINES_MAX = 6;
+/** Milliseconds of a day: of more than that, dates are written, too. */
+const DAY = 86_400_000;
+/** Milliseconds below which seconds are written, because minutes would repeat. */
+const FINE = 600_000;
 
 let library = null;
 
@@ -72,6 +76,13 @@ export class Chart {
     return [this.points.map((point) => new Date(point.at).getTime() / 1000), ...this.ids.map(votesOf)];
   }
 
+  /** How the times of these points are written. */
+  times() {
+    const span = new Date(this.points.at(-1).at) - new Date(this.points[0].at);
+    const fineness = span < FINE ? "medium" : "short";
+    return new Intl.DateTimeFormat(locale(), span > DAY ? { dateStyle: "short", timeStyle: "short" } : { timeStyle: fineness });
+  }
+
   paint() {
     this.plot?.destroy();
     const colour = (name) => {
@@ -84,9 +95,6 @@ export class Chart {
       grid: { stroke: colour("--line"), width: 1 },
       ticks: { show: false },
     };
-    const time = new Intl.DateTimeFormat(locale(), { timeStyle: "short" });
-    const date = new Intl.DateTimeFormat(locale(), { dateStyle: "short", timeStyle: "short" });
-    const isLong = this.points.at(-1).at.slice(0, 10) !== this.points[0].at.slice(0, 10);
     this.plot = new this.uPlot(
       {
         width: this.drawing.clientWidth,
@@ -99,8 +107,8 @@ export class Chart {
           {
             ...axis,
             size: 30,
-            space: isLong ? 120 : 70,
-            values: (_, seconds) => seconds.map((second) => (isLong ? date : time).format(second * 1000)),
+            space: 110,
+            values: (_, seconds) => seconds.map((second) => this.times().format(second * 1000)),
           },
           {
             ...axis,

@@ -6,6 +6,9 @@ import { pollPath } from "./link.js";
 import { qrCode } from "./qr.js";
 import { text } from "./texts.js";
 
+/** Names under which a machine reaches nobody but itself. */
+const LOCAL = ["localhost", "127.0.0.1", "[::1]"];
+
 /** The address at which people vote. */
 export function votingLink(poll) {
   return location.origin + pollPath(poll.id);
@@ -21,6 +24,7 @@ export function sharePanel(poll) {
     element("h2", { id: "share-title" }, text("share.title")),
     qrCode(votingLink(poll), text("share.code")),
     copyField(text("share.link"), votingLink(poll)),
+    LOCAL.includes(location.hostname) ? element("p", { class: "note" }, text("share.local")) : null,
     element("a", { class: "button", href: pollPath(poll.id, "present") }, text("share.present")),
     element("details", {}, element("summary", {}, text("share.embed")), copyField(text("share.frame"), frame)),
   );

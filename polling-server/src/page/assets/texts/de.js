@@ -102,6 +102,8 @@ export const de = {
   "share.title": "Teilen",
   "share.link": "Link",
   "share.code": "QR-Code des Links zum Abstimmen",
+  "share.local":
+    "Nur dieser Rechner erreicht diese Adresse. Öffnen Sie die Seite unter dem Namen des Rechners, um andere einzuladen.",
   "share.present": "Am Projektor zeigen",
   "share.embed": "In eine Seite einbetten",
   "share.frame": "HTML des Rahmens",

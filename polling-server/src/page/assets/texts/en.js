@@ -102,6 +102,7 @@ export const en = {
   "share.title": "Share",
   "share.link": "Voting link",
   "share.code": "QR code of the voting link",
+  "share.local": "Only this machine can reach this address. Open the page under the name of the machine to invite others.",
   "share.present": "Present on a projector",
   "share.embed": "Embed in a page",
   "share.frame": "HTML of the frame",

@@ -173,6 +173,7 @@ export const de = {
 
   "present.title": "Präsentation",
   "present.join": "Abstimmen unter",
+  "present.results": "Ergebnis unter",
   "present.leave": "Präsentation verlassen",
   "present.full": "Vollbild",
   "embed.vote": "Abstimmen",

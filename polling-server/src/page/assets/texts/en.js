@@ -171,6 +171,7 @@ export const en = {
 
   "present.title": "Presentation",
   "present.join": "Vote at",
+  "present.results": "Results at",
   "present.leave": "Leave the presentation",
   "present.full": "Full screen",
   "embed.vote": "Vote",

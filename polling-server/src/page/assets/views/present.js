@@ -29,11 +29,13 @@ export async function present(route, signal) {
   viewers.node.hidden = true;
   const state = element("p", { class: "meta" });
   const hidden = element("p", { class: "soft" });
+  const join = element("p", { class: "join" });
   const list = optionList(shown);
   const count = shown.results.options.length;
 
   function draw() {
     state.replaceChildren(stateChip(shown));
+    join.textContent = text(shown.state === "closed" ? "present.results" : "present.join");
     voters.set(shown.results.voters);
     list.update(shown);
     hidden.hidden = areShown(shown);
@@ -69,7 +71,7 @@ export async function present(route, signal) {
     element(
       "aside",
       { class: "present-side" },
-      element("p", { class: "join" }, text("present.join")),
+      join,
       qrCode(link, text("share.code")),
       element("p", { class: "address" }, `${location.host}/p/`, element("wbr"), element("span", {}, grouped(codeOf(shown.id)))),
       element("div", { class: "counters" }, voters.node, viewers.node),

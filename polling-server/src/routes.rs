@@ -7,7 +7,7 @@ use poem::{Endpoint, PathPattern, Request, Response, Route, RouteMethod};
 use crate::api::edge::Edge;
 use crate::api::operations::{MethodTable, operations};
 use crate::api::vote_desk::VoteDesk;
-use crate::page::{ASSET_PATHS, home, with_pages};
+use crate::page::{home, page_paths, with_pages};
 use crate::service::Service;
 
 /// Everything that the server answers in public.
@@ -21,7 +21,7 @@ where
 {
     let desk = Arc::new(VoteDesk::new(Arc::clone(service)));
     let route = live(with_pages(Route::new())).nest("/", operations(service, &desk));
-    Edge::new(Root { home: home(), route }, desk, MethodTable::new(&ASSET_PATHS))
+    Edge::new(Root { home: home(), route }, desk, MethodTable::new(&page_paths()))
 }
 
 /// The home page and everything below it: the router gives `/` itself to what is nested there.

@@ -7,33 +7,16 @@ use poem::endpoint::make_sync;
 use poem::http::{HeaderMap, HeaderValue, StatusCode, header};
 use poem::{Request, Response, Route, RouteMethod};
 
+use super::files::{File, PAGE, files};
 use super::problem_page;
 use crate::api::negotiation::has_current;
 use crate::api::openapi_document;
 use crate::fingerprint::fingerprint;
 
-/// The paths that are served here, for the `Allow` header.
-pub(crate) const ASSET_PATHS: [&str; 12] = [
-    "/",
-    "/page.css",
-    "/page.js",
-    "/favicon.svg",
-    "/openapi.json",
-    "/asyncapi.json",
-    "/docs",
-    "/docs/init.js",
-    "/docs/page.css",
-    "/docs/swagger-ui.css",
-    "/docs/swagger-ui-bundle.js",
-    "/problems/{name}",
-];
-
-/// Nothing from elsewhere, and no script or style within the page itself.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
-                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-/// Swagger UI draws its icons from data addresses and sets styles on its elements.
-const POLICY_OF_DOCS: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
-                              connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// Where the page begins.
+const HOME: &str = "/";
+/// What is made when the server starts, or asked.
+const MADE_PATHS: [&str; 3] = ["/openapi.json", "/asyncapi.json", "/problems/{name}"];
 /// The entity tag tells when a file has changed, so it may be kept but must be asked for.
 const CACHING: &str = "no-cache";
 
@@ -50,6 +33,10 @@ impl Asset {
         let etag = format!("\"{}\"", digest(&bytes));
         let (media_type, policy) = (HeaderValue::from_static(media_type), HeaderValue::from_static(policy));
         Self { bytes, media_type, etag, policy }
+    }
+
+    fn of(file: &File) -> Self {
+        Self::new(Bytes::from_static(file.bytes), media_type(file.source), file.policy)
     }
 
     fn respond(&self, headers: &HeaderMap) -> Response {
@@ -73,33 +60,32 @@ impl Asset {
     }
 }
 
-/// The page at `/`.
+/// The paths that are served here, for the `Allow` header.
+pub(crate) fn page_paths() -> Vec<&'static str> {
+    files().map(|file| file.path).chain(MADE_PATHS).collect()
+}
+
+/// The page at `/`, which the router does not find beside what is nested there.
 pub(crate) fn home() -> RouteMethod {
-    served(own(include_bytes!("assets/index.html"), "index.html", POLICY))
+    files().find(|file| file.path == HOME).map_or_else(RouteMethod::new, |file| served(Asset::of(file)))
 }
 
 /// Adds the pages to a route.
 pub(crate) fn with_pages(route: Route) -> Route {
-    let document = Asset::new(openapi_document().into(), "application/json", POLICY);
-    let live_document = Asset::new(Bytes::from_static(include_bytes!("../../asyncapi.json")), "application/json", POLICY);
-    route
-        .at("/page.css", served(own(include_bytes!("assets/page.css"), "page.css", POLICY)))
-        .at("/page.js", served(own(include_bytes!("assets/page.js"), "page.js", POLICY)))
-        .at("/favicon.svg", served(own(include_bytes!("assets/favicon.svg"), "favicon.svg", POLICY)))
-        .at("/openapi.json", served(document))
-        .at("/asyncapi.json", served(live_document))
-        .at("/docs", served(own(include_bytes!("assets/docs.html"), "docs.html", POLICY_OF_DOCS)))
-        .at("/docs/init.js", served(own(include_bytes!("assets/docs.js"), "docs.js", POLICY_OF_DOCS)))
-        .at("/docs/page.css", served(own(include_bytes!("assets/docs.css"), "docs.css", POLICY_OF_DOCS)))
+    let [document, live_document, problems] = MADE_PATHS;
+    let made = route
+        .at(document, served(Asset::new(openapi_document().into(), "application/json", PAGE)))
         .at(
-            "/docs/swagger-ui.css",
-            served(own(include_bytes!("vendor/swagger-ui/swagger-ui.css"), "swagger-ui.css", POLICY_OF_DOCS)),
+            live_document,
+            served(Asset::new(Bytes::from_static(include_bytes!("../../asyncapi.json")), "application/json", PAGE)),
         )
-        .at(
-            "/docs/swagger-ui-bundle.js",
-            served(own(include_bytes!("vendor/swagger-ui/swagger-ui-bundle.js"), "swagger-ui-bundle.js", POLICY_OF_DOCS)),
-        )
-        .at("/problems/:name", poem::get(make_sync(|request| problem(&request))))
+        .at(pattern(problems), poem::get(make_sync(|request| problem(&request))));
+    files().filter(|file| file.path != HOME).fold(made, |route, file| route.at(pattern(file.path), served(Asset::of(file))))
+}
+
+/// A path as the router writes it.
+fn pattern(path: &str) -> String {
+    path.replace('{', ":").replace('}', "")
 }
 
 fn served(asset: Asset) -> RouteMethod {
@@ -110,20 +96,16 @@ fn served(asset: Asset) -> RouteMethod {
 fn problem(request: &Request) -> poem::Result<Response> {
     let name = request.raw_path_param("name").unwrap_or_default();
     let page = problem_page::page(name).ok_or(poem::error::NotFoundError)?;
-    Ok(Asset::new(page.into(), "text/html; charset=utf-8", POLICY).respond(request.headers()))
-}
-
-/// A file that is part of the program.
-fn own(bytes: &'static [u8], name: &str, policy: &'static str) -> Asset {
-    Asset::new(Bytes::from_static(bytes), media_type(name), policy)
+    Ok(Asset::new(page.into(), "text/html; charset=utf-8", PAGE).respond(request.headers()))
 }
 
 fn media_type(name: &str) -> &'static str {
     match name.rsplit('.').next() {
         Some("html") => "text/html; charset=utf-8",
         Some("css") => "text/css; charset=utf-8",
-        Some("js") => "text/javascript; charset=utf-8",
+        Some("js" | "mjs") => "text/javascript; charset=utf-8",
         Some("svg") => "image/svg+xml",
+        Some("woff2") => "font/woff2",
         _ => "application/octet-stream",
     }
 }

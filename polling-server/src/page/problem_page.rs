@@ -12,8 +12,9 @@ pub(super) fn page(name: &str) -> Option<String> {
         "<!doctype html>\n\
          <html lang=\"en\">\n\
          <head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\n\
-         <title>{title}</title><link rel=\"stylesheet\" href=\"/page.css\"><link rel=\"icon\" href=\"/favicon.svg\"></head>\n\
-         <body><main>\n\
+         <title>{title}</title><link rel=\"stylesheet\" href=\"/assets/style/base.css\">\n\
+         <link rel=\"stylesheet\" href=\"/assets/style/controls.css\"><link rel=\"icon\" href=\"/favicon.svg\"></head>\n\
+         <body><main class=\"view message\">\n\
          <h1>{title}</h1>\n\
          <p><code>/problems/{name}</code>, HTTP status {status}</p>\n\
          <h2>What it means</h2>\n<p>{meaning}</p>\n\

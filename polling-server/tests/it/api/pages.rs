@@ -1,5 +1,7 @@
 //! The pages for people.
 
+use serde_json::json;
+
 use super::support::{Answered, Server};
 
 async fn get(server: &Server, path: &str, media_type: &str) -> Answered {
@@ -21,6 +23,9 @@ async fn check_page(server: &Server, path: &str) {
     let text = String::from_utf8(page.bytes.clone()).expect("UTF-8");
     for attribute in ["src=\"", "href=\""] {
         for target in text.split(attribute).skip(1).filter_map(|rest| rest.split('"').next()) {
+            if target.starts_with('#') {
+                continue;
+            }
             assert!(target.starts_with('/') && !target.starts_with("//"), "{target} in {path}");
             let found = server.get(target).send().await;
             assert_eq!(found.status.as_u16(), 200, "{target} in {path}");
@@ -35,10 +40,36 @@ async fn check_page(server: &Server, path: &str) {
 #[tokio::test]
 async fn the_home_page_loads_nothing_from_elsewhere() {
     let server = Server::start();
-    check_page(&server, "/").await;
-    get(&server, "/page.js", "text/javascript; charset=utf-8").await;
-    get(&server, "/page.css", "text/css; charset=utf-8").await;
+    for path in ["/", "/new", "/top", "/p/anything", "/p/anything/present", "/p/anything/embed"] {
+        check_page(&server, path).await;
+    }
+    get(&server, "/assets/main.js", "text/javascript; charset=utf-8").await;
+    get(&server, "/assets/vendor/lean-qr/index.mjs", "text/javascript; charset=utf-8").await;
+    get(&server, "/assets/style/base.css", "text/css; charset=utf-8").await;
+    get(&server, "/assets/vendor/figtree/files/figtree-latin-wght-normal.woff2", "font/woff2").await;
     get(&server, "/favicon.svg", "image/svg+xml").await;
+}
+
+#[tokio::test]
+async fn other_sites_may_frame_results_and_nothing_that_can_be_pressed() {
+    let server = Server::start();
+    for (path, expected) in
+        [("/p/x/embed", "frame-ancestors *"), ("/p/x", "frame-ancestors 'none'"), ("/", "frame-ancestors 'none'")]
+    {
+        let page = server.get(path).send().await;
+        let policy = page.header("content-security-policy");
+        assert!(policy.ends_with(expected), "{path}: {policy}");
+        assert!(!policy.contains("unsafe") && !policy.contains("data:"), "{path}: {policy}");
+    }
+}
+
+#[tokio::test]
+async fn pages_take_nothing_but_reads() {
+    let server = Server::start();
+    for path in ["/", "/new", "/p/x", "/assets/main.js"] {
+        let answer = server.post(path, &json!({})).send().await;
+        assert_eq!((answer.status.as_u16(), answer.header("allow")), (405, "GET, HEAD"), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,246 @@
+// The leaderboard, the presentation and the frame; languages, themes and barriers.
+
+import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import { test } from "node:test";
+
+import { ORIGIN, barriers, castVotes, closePoll, createPoll, open, picture, prepare, until, visitor } from "./support.mjs";
+
+prepare();
+
+const path = (poll, view = "") => `/p/${poll.id}${view}`;
+
+async function boardOf(context, options) {
+  const page = await visitor(context, options);
+  await page.addInitScript(() => {
+    window.glides = 0;
+    const animate = Element.prototype.animate;
+    Element.prototype.animate = function count(...effect) {
+      window.glides += 1;
+      return animate.apply(this, effect);
+    };
+  });
+  await open(page, "/top");
+  await page.locator('.phase[data-phase="live"]').waitFor();
+  return page;
+}
+
+test("places on the leaderboard change before one's eyes, and without motion for whoever wants less", async (context) => {
+  const poll = await createPoll({ question: "Who leads?", options: ["Ann", "Ben"] });
+  await castVotes(poll, [50, 40]);
+  const moving = await boardOf(context);
+  const still = await boardOf(context, { reducedMotion: "reduce" });
+  const first = (page) => page.locator(".board-option").first();
+  assert.match(await first(moving).innerText(), /^Ann/);
+  await castVotes(poll, [0, 20]);
+  for (const page of [moving, still]) {
+    await until(async () => (await first(page).innerText()).startsWith("Ben"));
+    await page.locator(".board-row", { hasText: "Ben" }).getByText("▲ 1").waitFor();
+    await page.getByText("up 1 place").waitFor();
+  }
+  assert.ok((await moving.evaluate(() => window.glides)) > 0);
+  assert.equal(await still.evaluate(() => window.glides), 0);
+});
+
+test("votes over time are drawn where the server keeps a history, and left away where it does not", async (context) => {
+  const poll = await createPoll({ question: "Over time?", options: ["Yes", "No"] });
+  const history = () => fetch(`${ORIGIN}/polls/${poll.id}/history`);
+  const isKept = (await history()).ok;
+  if (isKept) {
+    // A line needs two points in time.
+    await until(async () => {
+      await castVotes(poll, [1, 0]);
+      return (await (await history()).json()).points.length > 1;
+    });
+  }
+  const page = await open(await visitor(context), path(poll));
+  if (isKept) {
+    await page.getByRole("img", { name: /to \d+ voters? on/ }).waitFor();
+    await page.locator(".history canvas").waitFor();
+    assert.deepEqual(await barriers(page), []);
+  } else {
+    await page.locator('.phase[data-phase="live"]').waitFor();
+    assert.equal(await page.getByRole("heading", { name: "Votes over time" }).isVisible(), false);
+  }
+});
+
+test("the presentation shows the code of the voting link and moves", async (context) => {
+  const poll = await createPoll({ question: "From the back of the room?", options: ["Yes", "No"] });
+  const page = await visitor(context, { viewport: { width: 1600, height: 900 } });
+  await open(page, path(poll, "/present"));
+  await page.getByRole("img", { name: "QR code of the voting link" }).waitFor();
+  await page.locator('.phase[data-phase="live"]').waitFor();
+  await castVotes(poll, [3, 1]);
+  await until(async () => (await page.locator(".numbers strong").first().innerText()) === "75%");
+  assert.equal(await page.locator(".counter-large strong").first().innerText(), "4");
+  const address = (await page.locator(".address").innerText()).replaceAll(/\s/g, "");
+  await page.goto(`http://${address.toUpperCase().replace("/P/", "/p/")}`);
+  await page.getByRole("button", { name: "Vote", exact: true }).waitFor();
+});
+
+test("another site may frame the results, and nothing else", async (context) => {
+  const poll = await createPoll({ question: "In a frame?", options: ["Yes", "No"] });
+  const host = createServer((request, response) => {
+    response.setHeader("Content-Type", "text/html");
+    response.end(
+      `<title>Host</title><iframe src="${ORIGIN}${path(poll, "/embed")}"></iframe><iframe src="${ORIGIN}${path(poll)}"></iframe>`,
+    );
+  });
+  await new Promise((resolve) => host.listen(0, "127.0.0.1", resolve));
+  context.after(() => host.close());
+  const there = `http://127.0.0.1:${host.address().port}`;
+  const page = await visitor(context, { origins: [ORIGIN, there], expected: [/frame-ancestors/, /favicon/] });
+  await page.goto(there);
+  const [framed, refused] = [page.frameLocator("iframe >> nth=0"), page.frameLocator("iframe >> nth=1")];
+  await framed.getByRole("heading", { name: "In a frame?" }).waitFor();
+  await framed.locator('.phase[data-phase="live"]').waitFor();
+  await castVotes(poll, [1, 0]);
+  await framed.getByText("100%", { exact: true }).waitFor();
+  assert.equal(await framed.getByRole("link", { name: "Vote" }).getAttribute("target"), "_blank");
+  assert.equal(await framed.getByRole("button").count(), 0);
+  assert.equal(await refused.getByRole("heading", { name: "In a frame?" }).count(), 0);
+});
+
+test("the page speaks German to those who do, and remembers another choice", async (context) => {
+  const poll = await createPoll({ question: "Tee?", options: ["Ja", "Nein"] });
+  await castVotes(poll, [1200 / 2, 400]);
+  const page = await visitor(context, { locale: "de-DE" });
+  await open(page, path(poll));
+  assert.equal(await page.evaluate(() => document.documentElement.lang), "de");
+  await page.getByText("Wählen Sie eine Antwort").waitFor();
+  await page.getByText("1.000 Personen", { exact: true }).waitFor();
+  await page.getByText("60\u00a0%", { exact: true }).waitFor();
+  await picture(page, "poll-german");
+  await page.getByLabel("Sprache").selectOption("en");
+  await page.getByText("Choose one").waitFor();
+  await page.reload();
+  await page.getByText("Choose one").waitFor();
+  assert.equal(await page.evaluate(() => document.documentElement.lang), "en");
+});
+
+test("a theme that was chosen stays", async (context) => {
+  const page = await open(await visitor(context, { colorScheme: "light" }), "/");
+  const paper = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  const light = await paper();
+  await page.getByLabel("Theme").selectOption("dark");
+  const dark = await paper();
+  assert.notEqual(dark, light);
+  await page.reload();
+  assert.equal(await paper(), dark);
+});
+
+test("between views the focus goes along, and back goes back", async (context) => {
+  const page = await open(await visitor(context), "/");
+  await page.evaluate(() => {
+    window.isTheSame = true;
+  });
+  await page.getByRole("link", { name: "Leaderboard" }).click();
+  await page.getByRole("heading", { level: 1, name: "Leaderboard" }).waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement.tagName), "H1");
+  assert.match(await page.title(), /^Leaderboard/);
+  await page.goBack();
+  await page.getByRole("heading", { name: "All polls" }).waitFor();
+  assert.equal(await page.evaluate(() => window.isTheSame), true, "nothing was loaded anew");
+  await page.goto(`${ORIGIN}/p/nowhere`);
+  await page.getByRole("heading", { name: "Nothing here" }).waitFor();
+});
+
+test("polls are found by words, state and order", async (context) => {
+  const closed = await createPoll({ question: "A needle in the hay?", options: ["Yes", "No"] });
+  await closePoll(closed);
+  const page = await open(await visitor(context), "/");
+  await page.getByLabel("Search questions").fill("NEEDLE");
+  await until(async () => (await page.locator(".poll-row").count()) === 1);
+  await page.getByLabel("State").selectOption("open");
+  await page.getByText("No poll fits.").waitFor();
+});
+
+/** Every view, as it looks when there is something in it. */
+async function views() {
+  const language = await createPoll({
+    question: "Which language should the workshop be in?",
+    options: ["Rust", "Go", "TypeScript", "Zig"],
+    allow_change: true,
+  });
+  await castVotes(language, [130, 58, 71, 17]);
+  const food = await createPoll({
+    question: "What shall we eat at the summer party?",
+    options: ["Barbecue", "Vegan curry", "Pizza from the wood oven", "Everybody brings something"],
+    max_choices: 2,
+  });
+  await castVotes(food, [61, 88, 94, 20]);
+  const hidden = await createPoll({
+    question: "Where does the next retreat go?",
+    options: ["Lisbon", "Tallinn", "The Black Forest"],
+    results: "after_vote",
+  });
+  await castVotes(hidden, [12, 9, 14]);
+  const later = await createPoll({
+    question: "Name of the new meeting room",
+    options: ["Ada", "Grace"],
+    opens_at: new Date(Date.now() + 2 * 86_400_000).toISOString(),
+  });
+  const over = await createPoll({
+    question: "Which of the drafts speaks to you most?",
+    options: ["The three bars", "The wave", "The ballot box"],
+  });
+  await castVotes(over, [15, 8, 3]);
+  await closePoll(over);
+  return {
+    home: "/",
+    create: "/new",
+    leaderboard: "/top",
+    poll: path(language),
+    several: path(food),
+    hidden: path(hidden),
+    scheduled: path(later),
+    closed: path(over),
+    present: path(language, "/present"),
+    embed: path(language, "/embed"),
+    gone: "/p/nowhere",
+  };
+}
+
+const LOOKS = {
+  light: { colorScheme: "light", viewport: { width: 1280, height: 900 } },
+  dark: { colorScheme: "dark", viewport: { width: 1280, height: 900 } },
+  german: { locale: "de-DE", viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true },
+  phone: { colorScheme: "light", viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true },
+};
+
+test("no view keeps anybody out, in light and dark and on a phone", async (context) => {
+  const shown = await views();
+  for (const [look, options] of Object.entries(LOOKS)) {
+    const page = await visitor(context, { ...options, reducedMotion: "reduce" });
+    for (const [name, address] of Object.entries(shown)) {
+      await open(page, address);
+      if (name !== "create" && name !== "gone") {
+        await page.locator('.phase[data-phase="live"]').waitFor();
+      }
+      assert.deepEqual(await barriers(page), [], `${name}, ${look}`);
+      const width = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(width <= 0, `${name}, ${look}: ${width} pixels too wide`);
+      await picture(page, `${name}-${look}`, { fullPage: name !== "present" });
+    }
+    if (look === "german") {
+      continue;
+    }
+    await open(page, shown.poll);
+    await page.locator(".option").first().click();
+    await page.getByRole("button", { name: "Vote", exact: true }).click();
+    await page.locator('.outcome[data-outcome="counted"]').waitFor();
+    assert.deepEqual(await barriers(page), [], `voted, ${look}`);
+    await picture(page, `voted-${look}`, { fullPage: true });
+    await open(page, "/new");
+    await page.getByLabel("Question").fill("Shall we?");
+    await page.getByLabel("Option 1", { exact: true }).fill("Yes");
+    await page.getByLabel("Option 2", { exact: true }).fill("No");
+    await page.getByRole("button", { name: "Create the poll" }).click();
+    await page.getByText("Your poll is ready").waitFor();
+    assert.deepEqual(await barriers(page), [], `created, ${look}`);
+    await picture(page, `created-${look}`, { fullPage: true });
+    await page.getByRole("button", { name: "Archive" }).click();
+    assert.deepEqual(await barriers(page), [], `asked, ${look}`);
+    await picture(page, `asked-${look}`);
+  }
+});

@@ -1,0 +1,228 @@
+// Creating a poll, voting in it, and watching others vote.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { ORIGIN, castVotes, createPoll, open, prepare, server, until, visitor } from "./support.mjs";
+
+prepare();
+
+const path = (poll, view = "") => `/p/${poll.id}${view}`;
+const row = (page, option) => page.locator(".option", { hasText: option });
+const share = (page, option) => row(page, option).locator(".numbers strong");
+const shows = (locator, text) => until(async () => (await locator.count()) > 0 && (await locator.first().innerText()) === text);
+const isLive = (page) => page.locator('.phase[data-phase="live"]').waitFor();
+
+test("a poll is created, voted in at one window, and moves at another without a reload", async (context) => {
+  const author = await open(await visitor(context), "/new");
+  await author.getByLabel("Question").fill("Tea or coffee?");
+  await author.getByLabel("Option 1", { exact: true }).fill("Tea");
+  await author.getByLabel("Option 1", { exact: true }).press("Enter");
+  await author.keyboard.type("Coffee");
+  await author.getByRole("button", { name: "Add an option" }).click();
+  await author.keyboard.type("Water");
+  await author.getByRole("button", { name: "Remove option 3" }).click();
+  await author.getByRole("button", { name: "Create the poll" }).click();
+  await author.getByRole("heading", { name: "Tea or coffee?" }).waitFor();
+
+  const token = await author.getByLabel("Owner token", { exact: true }).inputValue();
+  assert.ok(token.length > 20);
+  assert.match(author.url(), /\/p\/[0-9a-z]{26}$/);
+
+  const watcher = await open(await visitor(context), new URL(author.url()).pathname);
+  await isLive(watcher);
+  await watcher.evaluate(() => {
+    window.isTheSame = true;
+  });
+
+  await row(author, "Coffee").click();
+  await author.getByRole("button", { name: "Vote", exact: true }).click();
+  await shows(author.locator(".outcome"), "Counted");
+  assert.ok((await author.getByLabel("Receipt", { exact: true }).inputValue()).length > 20);
+  assert.equal(await row(author, "Coffee").getByText("Your choice").count(), 1);
+
+  await shows(share(watcher, "Coffee"), "100%");
+  await until(() => watcher.evaluate(() => document.querySelector(".option.is-first .fill").getBoundingClientRect().width > 100));
+  assert.equal(await watcher.evaluate(() => window.isTheSame), true);
+
+  await author.reload();
+  await shows(author.locator(".outcome"), "Counted");
+  assert.equal((await author.getByText(token).count()) + (await author.locator(".token").count()), 0, "the token is shown once");
+});
+
+test("what the server refuses is shown at the fields", async (context) => {
+  const page = await open(await visitor(context, { expected: [/\/polls$/] }), "/new");
+  await page.getByLabel("Option 1", { exact: true }).fill("same");
+  await page.getByLabel("Option 2", { exact: true }).fill("same");
+  await page.getByLabel("Closes at").fill("2020-01-01T12:00");
+  await page.getByRole("button", { name: "Create the poll" }).click();
+  await page.getByText("things need another look").waitFor();
+  assert.match(await page.evaluate(() => document.activeElement.innerText), /^3 things/);
+  for (const [label, words] of [
+    ["Question", "Needs 1 to 500 characters."],
+    ["Option 2", "Is the same as another option."],
+    ["Closes at", "Has to be in the future."],
+  ]) {
+    const control = page.getByLabel(label, { exact: true });
+    assert.equal(await control.getAttribute("aria-invalid"), "true", label);
+    const about = await control.getAttribute("aria-describedby");
+    assert.match(await page.locator(`#${about}`).innerText(), new RegExp(words.replaceAll(".", "\\.")), label);
+  }
+  await page.getByRole("link", { name: /^Question/ }).click();
+  assert.equal(await page.evaluate(() => document.activeElement.name), "question");
+});
+
+test("a vote is changed and retracted where the poll allows it", async (context) => {
+  const poll = await createPoll({ question: "Where to?", options: ["Sea", "Hills"], allow_change: true });
+  const page = await open(await visitor(context), path(poll));
+  await row(page, "Sea").click();
+  await page.getByRole("button", { name: "Vote", exact: true }).click();
+  await shows(share(page, "Sea"), "100%");
+  await page.getByRole("button", { name: "Change my vote" }).click();
+  await row(page, "Hills").click();
+  await page.getByRole("button", { name: "Save the change" }).click();
+  await shows(share(page, "Hills"), "100%");
+  await shows(page.locator(".outcome"), "Counted");
+  await page.getByRole("button", { name: "Retract my vote" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Retract my vote" }).click();
+  await shows(page.locator(".outcome"), "Retracted. You can vote again.");
+  await shows(share(page, "Hills"), "0%");
+  await page.getByRole("button", { name: "Vote", exact: true }).waitFor();
+});
+
+test("of several choices no more are taken than the poll allows", async (context) => {
+  const poll = await createPoll({ question: "Which days?", options: ["Mon", "Tue", "Wed"], max_choices: 2 });
+  const page = await open(await visitor(context), path(poll));
+  await row(page, "Mon").click();
+  await row(page, "Wed").click();
+  assert.equal(await page.getByRole("checkbox", { name: "Tue" }).isDisabled(), true);
+  await page.getByText("2 of 2 chosen").waitFor();
+  await page.getByRole("button", { name: "Vote", exact: true }).click();
+  await shows(page.locator(".outcome"), "Counted");
+  assert.equal(await page.getByText("Your choice").count(), 2);
+});
+
+test("hidden results appear once one has voted, and go on moving", async (context) => {
+  const poll = await createPoll({ question: "A secret?", options: ["Yes", "No"], results: "after_vote" });
+  await castVotes(poll, [3, 0]);
+  const page = await open(await visitor(context), path(poll));
+  await page.getByText("The results show once you have voted.").waitFor();
+  await row(page, "No").click();
+  await page.getByRole("button", { name: "Vote", exact: true }).click();
+  await shows(share(page, "Yes"), "75%");
+  await castVotes(poll, [4, 0]);
+  await shows(share(page, "Yes"), "88%");
+});
+
+test("a second vote of the same person is refused in words", async (context) => {
+  const poll = await createPoll({ question: "Only once?", options: ["Yes", "No"] });
+  const page = await open(await visitor(context, { expected: [/\/vote$/] }), path(poll));
+  await row(page, "Yes").click();
+  await page.getByRole("button", { name: "Vote", exact: true }).click();
+  await shows(page.locator(".outcome"), "Counted");
+  // A browser that has lost its memory, and not its cookie.
+  await page.evaluate(() => localStorage.clear());
+  await page.reload();
+  await row(page, "No").click();
+  await page.getByRole("button", { name: "Vote", exact: true }).click();
+  await page.getByRole("alert").getByText("You have voted here already.").waitFor();
+  await shows(share(page, "Yes"), "100%");
+});
+
+test("the owner exports, closes and archives, and whoever watches sees it", async (context) => {
+  const poll = await createPoll({ question: "Mine?", options: ["Yes", "No"] });
+  await castVotes(poll, [2, 1]);
+  const owner = await open(await visitor(context), path(poll));
+  const watcher = await open(await visitor(context), path(poll));
+  await isLive(watcher);
+  await owner.getByText("Is this your poll?").click();
+  await owner.getByLabel("Owner token").fill(poll.owner_token);
+  await owner.getByRole("button", { name: "Use the owner token" }).click();
+
+  const downloading = owner.waitForEvent("download");
+  await owner.getByRole("button", { name: "Export CSV" }).click();
+  assert.equal((await downloading).suggestedFilename(), `poll-${poll.id}.csv`);
+
+  await owner.getByRole("button", { name: "Close the poll" }).click();
+  await owner.getByRole("dialog").getByRole("button", { name: "Close the poll" }).click();
+  await watcher.getByText("Voting has ended.").waitFor();
+
+  await owner.getByRole("button", { name: "Archive" }).click();
+  await owner.getByRole("dialog").getByRole("button", { name: "Archive" }).click();
+  await owner.getByRole("heading", { name: "All polls" }).waitFor();
+  await watcher.getByText("There is no such poll, or it was archived.").waitFor();
+});
+
+test("somebody votes with nothing but the keyboard", async (context) => {
+  const poll = await createPoll({ question: "Keys?", options: ["Up", "Down"] });
+  const page = await open(await visitor(context), path(poll));
+  const isOn = (selector) => page.evaluate((selector) => document.activeElement.matches(selector), selector);
+  for (let steps = 0; !(await isOn("input[name=choice]")); steps += 1) {
+    assert.ok(steps < 20, "the ballot is reached");
+    await page.keyboard.press("Tab");
+  }
+  await page.keyboard.press("Space");
+  await page.keyboard.press("ArrowDown");
+  await page.keyboard.press("Tab");
+  assert.ok(await isOn("button.primary"));
+  await page.keyboard.press("Enter");
+  await shows(page.locator(".outcome"), "Counted");
+  await shows(share(page, "Down"), "100%");
+  assert.ok(await until(() => isOn(".receipt")), "what became of the vote is read out");
+});
+
+test("the page comes back by itself after the server was killed", async (context) => {
+  const poll = await createPoll({ question: "Still there?", options: ["Yes", "No"] });
+  // While nobody answers, a browser says so in its console.
+  const gone = { expected: [/ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|WebSocket/] };
+  const page = await open(await visitor(context, gone), path(poll));
+  const board = await open(await visitor(context, gone), "/top");
+  const list = await open(await visitor(context, gone), "/");
+  await isLive(page);
+  await server.kill();
+  await page.locator(".phase", { hasText: "Connection lost" }).waitFor();
+  await page.locator(".phase", { hasText: "No live connection" }).waitFor();
+  await server.start();
+  await castVotes(poll, [20, 5]);
+  await shows(share(page, "Yes"), "80%");
+  for (const window of [page, board, list]) {
+    await isLive(window);
+  }
+  await castVotes(poll, [0, 15]);
+  await shows(share(page, "Yes"), "50%");
+  await shows(board.locator(".board-option").first(), "Yes");
+  await board.locator(".board-row", { hasText: "20 votes" }).first().waitFor();
+  await list.locator(".poll-row", { hasText: "Still there?" }).getByText("40 voters").waitFor();
+});
+
+test("a vote that gets no answer is sent again under the same name, and counts once", async (context) => {
+  const poll = await createPoll({ question: "Lost?", options: ["Yes", "No"] });
+  const page = await open(await visitor(context, { expected: [/\/vote$/] }), path(poll));
+  const names = [];
+  await page.route("**/vote", async (route) => {
+    names.push(route.request().postDataJSON().vote_id);
+    // The vote arrives, and its answer does not.
+    if (names.length === 1) {
+      await route.fetch();
+      await route.abort();
+    } else {
+      await route.continue();
+    }
+  });
+  await row(page, "Yes").click();
+  await page.getByRole("button", { name: "Vote", exact: true }).click();
+  await shows(page.locator(".outcome"), "Counted");
+  assert.equal(new Set(names).size, 1);
+  assert.equal(names.length, 2);
+  assert.equal((await (await fetch(`${ORIGIN}/polls/${poll.id}`)).json()).results.voters, 1);
+});
+
+test("where no socket can be had, results come by asking", async (context) => {
+  const poll = await createPoll({ question: "No sockets?", options: ["Yes", "No"] });
+  const page = await visitor(context);
+  await page.routeWebSocket(/\/live/, (socket) => socket.close());
+  await open(page, path(poll));
+  await page.locator('.phase[data-phase="polling"]').waitFor();
+  await castVotes(poll, [1, 3]);
+  await shows(share(page, "No"), "75%");
+});

@@ -1,0 +1,43 @@
+// The states of a connection that is kept up. Pure: what happens in the world comes in as events, and `live.js` acts on the
+// states.
+
+/** Failures in a row after which the server is asked in the old way, beside further attempts. */
+export const POLL_AFTER = 3;
+/** A socket that was open for so many milliseconds was well, and its end is a first failure. */
+export const WELL_AFTER = 5000;
+
+export const START = { phase: "connecting", failures: 0 };
+
+/**
+ * What comes after an event:
+ *
+ * - `opened`: a socket is open; `heard`: a frame came; `closed` (with `lasted`, milliseconds open): it is gone, or never opened;
+ * - `retry`: the pause is over; `offline`, `online`: what the browser says of its network; `ended`: nothing more will come.
+ *
+ * Phases: `connecting`, `live`, `waiting` (for the next attempt), `polling` (the same, while asking every few seconds),
+ * `offline`, `ended`.
+ */
+export function after(state, event) {
+  if (state.phase === "ended") {
+    return state;
+  }
+  switch (event.type) {
+    case "opened":
+      return { ...state, phase: "live" };
+    case "heard":
+      return { phase: "live", failures: 0 };
+    case "closed": {
+      const failures = event.lasted >= WELL_AFTER ? 1 : state.failures + 1;
+      return { phase: failures >= POLL_AFTER ? "polling" : "waiting", failures };
+    }
+    case "retry":
+    case "online":
+      return { ...state, phase: state.failures >= POLL_AFTER ? "polling" : "connecting" };
+    case "offline":
+      return { ...state, phase: "offline" };
+    case "ended":
+      return { ...state, phase: "ended" };
+    default:
+      return state;
+  }
+}

@@ -1,0 +1,71 @@
+// Votes over time. A server that keeps no history, or hides it from this viewer, leaves the panel away.
+
+import { readHistory } from "./api.js";
+import { Chart } from "./chart.js";
+import { element } from "./dom.js";
+import { moment } from "./format.js";
+import { owner } from "./memory.js";
+import { areShown } from "./results.js";
+import { throttle } from "./throttle.js";
+import { text } from "./texts.js";
+
+/** Milliseconds between questions for a history that goes on. */
+const INTERVAL = 5000;
+/** A line needs two points. */
+const POINTS_MIN = 2;
+
+/** The panel: `{node, update(poll)}`. */
+export function historyPanel(first, signal) {
+  let poll = first;
+  let chart = null;
+  let isAbsent = false;
+  const place = element("div", { class: "chart" });
+  const node = element(
+    "section",
+    { class: "history", "aria-labelledby": "history-title", hidden: true },
+    element("h2", { id: "history-title" }, text("history.title")),
+    place,
+  );
+
+  async function load() {
+    if (signal.aborted || isAbsent || !areShown(poll)) {
+      node.hidden = true;
+      return;
+    }
+    try {
+      const { points } = await readHistory(poll.id, owner.read(poll.id));
+      if (signal.aborted) {
+        return;
+      }
+      node.hidden = points.length < POINTS_MIN;
+      if (!node.hidden) {
+        chart ??= await Chart.in(place, poll, signal);
+        chart.draw(points, summary(points));
+      }
+    } catch (problem) {
+      // Not there: never asked for again.
+      isAbsent = problem.status === 404;
+      node.hidden ||= !problem.isPassing;
+    }
+  }
+
+  const loadSoon = throttle(INTERVAL, load);
+  loadSoon();
+  return {
+    node,
+    update(changed) {
+      poll = changed;
+      loadSoon();
+    },
+  };
+}
+
+function summary(points) {
+  const [from, to] = [points[0], points.at(-1)];
+  return text("history.said", {
+    first: text("count.voters", { count: from.voters }),
+    start: moment(from.at),
+    last: text("count.voters", { count: to.voters }),
+    end: moment(to.at),
+  });
+}

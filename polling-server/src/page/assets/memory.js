@@ -1,0 +1,43 @@
+// What this browser remembers: settings, the votes that were cast here, and the tokens of the polls that were created here.
+// Nothing of it is sent anywhere, but for a token to the server that made it.
+
+const PREFIX = "polls.";
+
+function read(key) {
+  try {
+    return JSON.parse(localStorage.getItem(PREFIX + key));
+  } catch {
+    // Forbidden (a frame in a page of another site), or not ours.
+    return null;
+  }
+}
+
+function write(key, value) {
+  try {
+    if (value === null) {
+      localStorage.removeItem(PREFIX + key);
+    } else {
+      localStorage.setItem(PREFIX + key, JSON.stringify(value));
+    }
+  } catch {
+    // The page works without a memory.
+  }
+}
+
+export const theme = { read: () => read("theme"), write: (value) => write("theme", value) };
+export const language = { read: () => read("language"), write: (value) => write("language", value) };
+
+/** The token of the owner of a poll, or null. */
+export const owner = {
+  read: (poll) => read(`owner.${poll}`),
+  write: (poll, token) => write(`owner.${poll}`, token),
+};
+
+/**
+ * The vote that was cast here: `{vote_id, choices, receipt, status}`. It is kept from before it is sent, when it has no receipt
+ * yet: sent again under the same name, it never counts twice.
+ */
+export const vote = {
+  read: (poll) => read(`vote.${poll}`),
+  write: (poll, value) => write(`vote.${poll}`, value),
+};

@@ -1,0 +1,26 @@
+// The state of the connection, in words.
+
+import { announce } from "./announce.js";
+import { element } from "./dom.js";
+import { text } from "./texts.js";
+
+/** A mark that says it: `{node, set}`. Losing the connection and having it again is also said aloud. */
+export function phaseMark() {
+  const words = element("span");
+  const node = element("p", { class: "phase" }, element("span", { class: "dot", "aria-hidden": "true" }), words);
+  let wasLost = false;
+  return {
+    node,
+    set(phase) {
+      node.dataset.phase = phase;
+      words.textContent = text(`phase.${phase}`);
+      const isLost = phase === "waiting" || phase === "polling" || phase === "offline";
+      if (isLost && !wasLost) {
+        announce(text(`phase.${phase}`));
+      } else if (phase === "live" && wasLost) {
+        announce(text("phase.back"));
+      }
+      wasLost = isLost || (wasLost && phase !== "live");
+    },
+  };
+}

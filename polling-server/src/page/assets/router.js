@@ -1,0 +1,41 @@
+// Which view an address shows. Pure, but for `go`.
+
+import { idOf } from "./link.js";
+
+const POLL_VIEWS = { "": "poll", present: "present", embed: "embed" };
+const PAGES = { "/": "home", "/new": "create", "/top": "leaderboard" };
+
+/** The view of a path: `{name, id?}`; the name is `gone` for what leads nowhere. */
+export function routeOf(path) {
+  const page = PAGES[path.replace(/(.)\/$/, "$1")];
+  if (page) {
+    return { name: page };
+  }
+  const [, code, view = ""] = /^\/p\/([^/]+)(?:\/(\w+))?\/?$/.exec(path) ?? [];
+  const id = code ? idOf(code) : null;
+  const name = Object.hasOwn(POLL_VIEWS, view) ? POLL_VIEWS[view] : null;
+  return id && name ? { name, id } : { name: "gone" };
+}
+
+/** Goes to another view without loading the page anew. */
+export function go(path) {
+  history.pushState(null, "", path);
+  dispatchEvent(new PopStateEvent("popstate"));
+}
+
+/** Follows links to our own views, and leaves all others to the browser. */
+export function followLinks() {
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.("a[href]");
+    const isPlain = event.button === 0 && !(event.metaKey || event.ctrlKey || event.shiftKey || event.altKey);
+    if (!link || !isPlain || event.defaultPrevented || link.target || link.hasAttribute("download")) {
+      return;
+    }
+    const address = new URL(link.href);
+    const isOurs = address.origin === location.origin && routeOf(address.pathname).name !== "gone";
+    if (isOurs && !address.hash) {
+      event.preventDefault();
+      go(address.pathname + address.search);
+    }
+  });
+}

@@ -1,0 +1,255 @@
+// The polls that there are, with results that move.
+
+import { announce } from "../announce.js";
+import { listPolls, readLeaderboard } from "../api.js";
+import { element, picture } from "../dom.js";
+import { moment, percent } from "../format.js";
+import { pollPath } from "../link.js";
+import { follow } from "../live.js";
+import { phaseMark } from "../phase.js";
+import { ranking } from "../ranking.js";
+import { areShown, leaders, withFrame } from "../results.js";
+import { stateChip, timeNote } from "../summary.js";
+import { problemText, text } from "../texts.js";
+
+const PAGE = 20;
+/** Places of the leaderboard beside the title. */
+const PLACES = 4;
+/** Polls that one socket may watch. */
+const WATCHED_MAX = 100;
+/** Milliseconds after the last letter before a search begins. */
+const TYPING = 250;
+const STATES = ["all", "open", "scheduled", "closed"];
+const SORTS = ["newest", "votes", "oldest"];
+const ARROW = "M5 12h13M13 6l6 6-6 6";
+
+export async function home(_, signal) {
+  const list = element("ul", { class: "polls" });
+  const more = element("button", { type: "button", hidden: true }, text("home.more"));
+  const empty = element("p", { class: "soft", hidden: true });
+  const phase = phaseMark();
+  const board = ranking(PLACES);
+  const rows = new Map();
+  const query = { state: "all", q: "", sort: "newest" };
+  let cursor = null;
+  let newest = 0;
+
+  const isFiltered = () => query.state !== "all" || query.q !== "";
+  const parameters = () => ({ ...query, state: query.state === "all" ? null : query.state, limit: PAGE, cursor });
+  const watched = () => [...rows.keys()].slice(0, WATCHED_MAX);
+
+  async function load() {
+    newest += 1;
+    const own = newest;
+    const page = await listPolls(parameters());
+    // Whoever types on has asked for something else by now.
+    return own === newest && !signal.aborted ? page : null;
+  }
+
+  function add(page) {
+    const added = page.polls
+      .filter((poll) => !rows.has(poll.id))
+      .map((poll) => {
+        const made = pollRow(poll);
+        rows.set(poll.id, made);
+        return made.node;
+      });
+    list.append(...added);
+    cursor = page.next_cursor ?? null;
+    more.hidden = cursor === null;
+    empty.hidden = rows.size > 0;
+    empty.textContent = text(isFiltered() ? "home.none" : "home.empty");
+    return added;
+  }
+
+  const live = () =>
+    follow(() => "/live", {
+      async ask() {
+        const [page, { entries }] = await Promise.all([listPolls({ ...parameters(), cursor: null }), readLeaderboard(PLACES)]);
+        page.polls.forEach((poll) => rows.get(poll.id)?.update(poll));
+        board.update(entries);
+      },
+      onPhase: phase.set,
+      greeting: () => ({ subscribe: watched(), leaderboard: true }),
+      onFrame(frame) {
+        if (frame.type === "leaderboard") {
+          board.update(frame.entries);
+        } else if (frame.type === "error") {
+          // Archived meanwhile.
+          rows.get(frame.poll_id)?.node.remove();
+          rows.delete(frame.poll_id);
+        } else {
+          rows.get(frame.poll_id)?.take(frame);
+        }
+      },
+    });
+
+  async function begin() {
+    cursor = null;
+    try {
+      const page = await load();
+      if (page) {
+        const former = watched();
+        rows.clear();
+        list.replaceChildren();
+        add(page);
+        socket.say({ unsubscribe: former });
+        socket.say({ subscribe: watched() });
+        announce(text("home.found", { count: rows.size }));
+      }
+    } catch (problem) {
+      announce(problemText(problem));
+    }
+  }
+
+  more.addEventListener("click", async () => {
+    try {
+      const page = await load();
+      if (page) {
+        const added = add(page);
+        socket.say({ subscribe: watched() });
+        added[0]?.querySelector("a").focus();
+      }
+    } catch {
+      // The cursor has expired with a restart of the server.
+      await begin();
+    }
+  });
+
+  const [page, { entries }] = await Promise.all([load(), readLeaderboard(PLACES)]);
+  if (signal.aborted) {
+    return null;
+  }
+  add(page);
+  board.update(entries);
+  const socket = live();
+  signal.addEventListener("abort", socket.end);
+
+  const content = element(
+    "div",
+    { class: "home" },
+    element(
+      "section",
+      { class: "hero" },
+      element(
+        "div",
+        { class: "hero-words" },
+        element("h1", { tabindex: "-1" }, text("home.title")),
+        element("p", { class: "lead" }, text("home.lead")),
+        element("a", { class: "button primary large", href: "/new" }, text("home.create"), picture("0 0 24 24", ARROW)),
+      ),
+      element(
+        "section",
+        { class: "hero-board", "aria-labelledby": "board-title" },
+        element("h2", { id: "board-title" }, text("home.board")),
+        board.node,
+      ),
+    ),
+    element(
+      "section",
+      { class: "polls-section", "aria-labelledby": "polls-title" },
+      element("div", { class: "section-head" }, element("h2", { id: "polls-title" }, text("home.polls")), phase.node),
+      filters(query, begin),
+      list,
+      empty,
+      more,
+    ),
+  );
+  return { title: text("site.name"), content };
+}
+
+function filters(query, begin) {
+  let timer = null;
+  const search = element("input", {
+    type: "search",
+    placeholder: text("home.search"),
+    "aria-label": text("home.search"),
+    oninput: () => {
+      query.q = search.value.trim();
+      clearTimeout(timer);
+      timer = setTimeout(begin, TYPING);
+    },
+  });
+  const select = (name, label, words) => {
+    const node = element(
+      "select",
+      {
+        "aria-label": label,
+        onchange: () => {
+          query[name] = node.value;
+          begin();
+        },
+      },
+      ...words.map(([value, word]) => element("option", { value }, word)),
+    );
+    return node;
+  };
+  return element(
+    "form",
+    { class: "filters", role: "search", onsubmit: (event) => event.preventDefault() },
+    search,
+    select(
+      "state",
+      text("home.state"),
+      STATES.map((state) => [state, text(`state.${state}`)]),
+    ),
+    select(
+      "sort",
+      text("home.sort"),
+      SORTS.map((sort) => [sort, text(`sort.${sort}`)]),
+    ),
+  );
+}
+
+function pollRow(first) {
+  let poll = first;
+  const meta = element("p", { class: "meta" });
+  const bar = element("div", { class: "strip", "aria-hidden": "true" });
+  const result = element("p", { class: "result" });
+  const node = element(
+    "li",
+    { class: "poll-row" },
+    element("div", {}, element("h3", {}, element("a", { href: pollPath(poll.id) }, poll.question)), meta),
+    element("div", { class: "standing" }, result, bar),
+  );
+  const parts = poll.results.options.map(() => element("span"));
+  bar.append(...parts);
+
+  function draw() {
+    const when = timeNote(poll) || element("time", { datetime: poll.created_at }, moment(poll.created_at));
+    meta.replaceChildren(stateChip(poll), element("span", {}, text("count.voters", { count: poll.results.voters })), when);
+    const first = leaders(poll);
+    const total = poll.results.options.reduce((sum, option) => sum + (option.votes ?? 0), 0);
+    poll.results.options.forEach((option, index) => {
+      parts[index].style.setProperty("--part", total === 0 ? 0 : (option.votes ?? 0) / total);
+      parts[index].classList.toggle("is-first", first.includes(option));
+    });
+    result.replaceChildren(...standing(poll, first));
+  }
+
+  draw();
+  return {
+    node,
+    take(frame) {
+      this.update(withFrame(poll, frame));
+    },
+    update(next) {
+      if (next !== poll) {
+        poll = next;
+        draw();
+      }
+    },
+  };
+}
+
+function standing(poll, first) {
+  if (!areShown(poll)) {
+    return [text("results.hidden")];
+  }
+  if (first.length === 0) {
+    return [text("results.none")];
+  }
+  return first.length === 1
+    ? [element("span", { class: "clip" }, first[0].text), " ", element("strong", {}, percent(first[0].share))]
+    : [text("home.level")];
+}

@@ -1,0 +1,48 @@
+// The options with the most votes, whose places change before one's eyes.
+
+import { announce } from "../announce.js";
+import { readLeaderboard } from "../api.js";
+import { keyOf } from "../board.js";
+import { element } from "../dom.js";
+import { follow } from "../live.js";
+import { phaseMark } from "../phase.js";
+import { ranking } from "../ranking.js";
+import { text } from "../texts.js";
+
+const ENTRIES = 10;
+
+export async function leaderboard(_, signal) {
+  const phase = phaseMark();
+  const list = ranking(ENTRIES);
+  let leader = null;
+
+  function draw({ entries }) {
+    list.update(entries);
+    const first = entries.length > 0 ? keyOf(entries[0]) : null;
+    if (first !== leader && first !== null) {
+      announce(text("board.said", { option: entries[0].text, votes: text("count.votes", { count: entries[0].votes }) }));
+    }
+    leader = first;
+  }
+
+  draw(await readLeaderboard(ENTRIES));
+  if (signal.aborted) {
+    return null;
+  }
+  const live = follow(() => "/leaderboard/live", {
+    ask: async () => draw(await readLeaderboard(ENTRIES)),
+    onPhase: phase.set,
+    onFrame: (frame) => frame.type === "leaderboard" && draw(frame),
+  });
+  signal.addEventListener("abort", live.end);
+
+  const title = text("board.title");
+  const content = element(
+    "section",
+    { class: "board-view" },
+    element("div", { class: "section-head" }, element("h1", { tabindex: "-1" }, title), phase.node),
+    element("p", { class: "lead" }, text("board.lead")),
+    list.node,
+  );
+  return { title, content };
+}

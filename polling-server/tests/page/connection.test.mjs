@@ -1,0 +1,89 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { pauseAfter } from "../../src/page/assets/backoff.js";
+import { POLL_AFTER, START, WELL_AFTER, after } from "../../src/page/assets/connection.js";
+import { throttle } from "../../src/page/assets/throttle.js";
+
+const run = (state, ...events) =>
+  events.reduce((state, event) => after(state, typeof event === "string" ? { type: event } : event), state);
+const failed = { type: "closed", lasted: 0 };
+
+test("pauses double up to a bound, and differ by chance", () => {
+  assert.deepEqual(
+    [1, 2, 3, 4].map((failures) => pauseAfter(failures, 1)),
+    [500, 1000, 2000, 4000],
+  );
+  assert.deepEqual(
+    [1, 2, 3, 4].map((failures) => pauseAfter(failures, 0)),
+    [250, 500, 1000, 2000],
+  );
+  assert.equal(pauseAfter(1000, 1), 15_000);
+  for (let failures = 1; failures < 50; failures += 1) {
+    const pause = pauseAfter(failures);
+    assert.ok(pause >= pauseAfter(failures, 0) && pause <= pauseAfter(failures, 1), `${failures}: ${pause}`);
+  }
+});
+
+test("a socket that opens is live", () => {
+  assert.equal(run(START, "opened").phase, "live");
+});
+
+test("after some failures in a row the server is asked in the old way, until a socket opens", () => {
+  let state = START;
+  for (let failures = 1; failures < POLL_AFTER; failures += 1) {
+    state = run(state, failed);
+    assert.deepEqual(state, { phase: "waiting", failures });
+    state = run(state, "retry");
+    assert.equal(state.phase, "connecting");
+  }
+  state = run(state, failed);
+  assert.equal(state.phase, "polling");
+  assert.equal(run(state, "retry").phase, "polling");
+  assert.equal(run(state, "retry", "opened").phase, "live");
+});
+
+test("a socket that is closed as soon as it opens is a failure, and one that was well is not held against the next", () => {
+  const state = run(START, failed, "retry", "opened");
+  assert.equal(run(state, failed).failures, 2);
+  assert.equal(run(state, { type: "closed", lasted: WELL_AFTER }).failures, 1);
+  assert.equal(run(state, "heard", failed).failures, 1);
+});
+
+test("without a network nothing is tried until it is back", () => {
+  const state = run(START, "opened", "heard", "offline");
+  assert.equal(state.phase, "offline");
+  assert.equal(run(state, "online").phase, "connecting");
+});
+
+test("the end is the end", () => {
+  assert.equal(run(START, "ended", "opened", "heard", failed, "online").phase, "ended");
+});
+
+test("a throttle passes the first at once, then the newest once in the interval", () => {
+  let time = 0;
+  let scheduled = null;
+  const passed = [];
+  const say = throttle(1000, (value) => passed.push([time, value]), {
+    now: () => time,
+    later: (act, rest) => {
+      scheduled = { act, at: time + rest };
+    },
+  });
+  say("a");
+  time = 200;
+  say("b");
+  time = 900;
+  say("c");
+  assert.deepEqual(passed, [[0, "a"]]);
+  assert.equal(scheduled.at, 1000);
+  time = 1000;
+  scheduled.act();
+  time = 2500;
+  say("d");
+  assert.deepEqual(passed, [
+    [0, "a"],
+    [1000, "c"],
+    [2500, "d"],
+  ]);
+});

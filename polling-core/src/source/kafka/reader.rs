@@ -507,8 +507,10 @@ fn number(partition: Partition) -> i32 {
 mod tests {
     use std::net::TcpListener;
 
+    use super::super::{KafkaSource, STALLED_AFTER};
     use super::*;
     use crate::kafka::Cluster;
+    use crate::source::{SourceEvent, VoteSource as _};
 
     const P: Partition = Partition(0);
 
@@ -594,6 +596,22 @@ mod tests {
         }
         assert!(matches!(&said[0], Event::Revoked(partitions) if *partitions == [P, Partition(1), Partition(2)]));
         assert!(matches!(&said[1], Event::Assigned(partitions) if *partitions == [P, Partition(2)]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_hangs_in_the_client_is_given_up() {
+        let source = KafkaSource::new(Cluster::new("127.0.0.1:1"), "votes", "group");
+        let (events, yielded) = tokio::sync::mpsc::channel(1);
+        {
+            let mut link = source.link.lock().await;
+            link.events = Some(yielded);
+            link.assigned.insert(P);
+        }
+        let generation = source.shared.next_generation(P);
+        let long_ago = Instant::now().checked_sub(STALLED_AFTER).expect("the machine runs for longer");
+        *lock(&source.shared.last_turn) = long_ago;
+        assert_eq!(source.next().await.expect("the log is there"), SourceEvent::Revoked(vec![P]));
+        assert!(events.is_closed() && !source.shared.is_current(P, generation), "what it has read is nothing any more");
     }
 
     #[test]

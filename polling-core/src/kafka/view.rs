@@ -18,9 +18,9 @@ const IDENTITY_WAIT: Duration = Duration::from_secs(3);
 /// Events of the client that are served with each question: it asks rarely and has little to say.
 const EVENTS_PER_QUESTION: usize = 64;
 
-const FIXED: [(&str, &str); 5] = [
-    // Needed by the client to read at all; nobody joins it.
-    ("group.id", "polling-watch"),
+/// What the client needs to read at all. Nobody joins it.
+const GROUP: &str = "polling-watch";
+const FIXED: [(&str, &str); 4] = [
     ("enable.auto.commit", "false"),
     ("auto.offset.reset", "error"),
     ("check.crcs", "true"),
@@ -63,7 +63,9 @@ impl View {
     /// Whether what the leader of the partition has at this offset fails its checksum. One that does not come is not known to.
     pub(crate) fn is_damaged(&self, partition: Partition, offset: Offset) -> Result<bool, KafkaError> {
         // One of its own: with it comes nothing but this record.
-        let consumer: BaseConsumer<Telemetry> = self.config.create_with_context(Telemetry { client: "watch" })?;
+        let mut config = self.config.clone();
+        let consumer: BaseConsumer<Telemetry> =
+            config.set("group.id", GROUP).create_with_context(Telemetry { client: "watch" })?;
         let mut list = TopicPartitionList::new();
         let number = i32::try_from(partition.0).unwrap_or(i32::MAX);
         list.add_partition_offset(&self.topic, number, ClientOffset::Offset(offset.get()))?;

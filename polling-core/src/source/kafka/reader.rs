@@ -150,7 +150,7 @@ pub(super) struct Reader {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) assembly: Assembly,
-    /// Events for which there was no room; at most some for each partition.
+    /// Events for which there was no room; at most some for each partition, and one for all that were taken away.
     outbox: VecDeque<Event>,
     /// The partitions that the group gave to us.
     ours: BTreeSet<Partition>,
@@ -381,9 +381,22 @@ impl Reader {
                         // Whoever reads it now says how far it is.
                         show_lag(partition, 0);
                     }
-                    self.state.outbox.push_back(Event::Revoked(partitions));
+                    self.announce_revoked(partitions);
                 }
             }
+        }
+    }
+
+    /// The group takes all partitions back at once, so what waited to be said of them is nothing any more: however often the group changes
+    /// while nobody listens, little waits.
+    fn announce_revoked(&mut self, mut partitions: Vec<Partition>) {
+        self.state.outbox.retain(|event| matches!(event, Event::Revoked(_)));
+        if let Some(Event::Revoked(before)) = self.state.outbox.back_mut() {
+            before.append(&mut partitions);
+            before.sort_unstable();
+            before.dedup();
+        } else {
+            self.state.outbox.push_back(Event::Revoked(partitions));
         }
     }
 
@@ -494,8 +507,10 @@ fn number(partition: Partition) -> i32 {
 mod tests {
     use std::net::TcpListener;
 
+    use super::super::{KafkaSource, STALLED_AFTER};
     use super::*;
     use crate::kafka::Cluster;
+    use crate::source::{SourceEvent, VoteSource as _};
 
     const P: Partition = Partition(0);
 
@@ -563,6 +578,40 @@ mod tests {
         reader.judge(&sight(3));
         assert!(reader.hand_over());
         assert!(matches!(yielded.try_recv(), Ok(Event::Stopped { partition: P, .. })));
+    }
+
+    #[test]
+    fn little_waits_however_often_the_group_changes() {
+        let (mut reader, mut yielded, _silent) = reader();
+        for number in 0..100 {
+            let ours = vec![P, Partition(1 + number % 2)];
+            let rebalances = [Rebalance::Revoked(ours.clone()), Rebalance::Assigned(ours)];
+            lock(&reader.consumer.context().rebalances).extend(rebalances);
+            reader.follow_group();
+        }
+        assert_eq!(reader.state.outbox.len(), 2);
+        let mut said = Vec::new();
+        while reader.hand_over() && said.len() < 2 {
+            said.push(yielded.try_recv().expect("it was handed over"));
+        }
+        assert!(matches!(&said[0], Event::Revoked(partitions) if *partitions == [P, Partition(1), Partition(2)]));
+        assert!(matches!(&said[1], Event::Assigned(partitions) if *partitions == [P, Partition(2)]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_hangs_in_the_client_is_given_up() {
+        let source = KafkaSource::new(Cluster::new("127.0.0.1:1"), "votes", "group");
+        let (events, yielded) = tokio::sync::mpsc::channel(1);
+        {
+            let mut link = source.link.lock().await;
+            link.events = Some(yielded);
+            link.assigned.insert(P);
+        }
+        let generation = source.shared.next_generation(P);
+        let long_ago = Instant::now().checked_sub(STALLED_AFTER).expect("the machine runs for longer");
+        *lock(&source.shared.last_turn) = long_ago;
+        assert_eq!(source.next().await.expect("the log is there"), SourceEvent::Revoked(vec![P]));
+        assert!(events.is_closed() && !source.shared.is_current(P, generation), "what it has read is nothing any more");
     }
 
     #[test]

@@ -57,7 +57,7 @@ const LINGER_BYTES_MAX: usize = 1024 * 1024;
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Connections at a time. At the bound no more are accepted; they wait in the system's queue. An upgraded connection
-    /// does not count any more: what it turned into has bounds of its own.
+    /// does not count any more, nor does one with a stream of events: what they turned into has bounds of its own.
     pub connections_max: usize,
     /// From the first wait for a request to the end of its head. So it is also how long a connection may be idle.
     pub header_timeout: Duration,
@@ -188,20 +188,21 @@ struct Server<E> {
 }
 
 impl<E: Endpoint + 'static> Server<E> {
-    /// The life of a connection; it has `place` until its end or its upgrade.
+    /// The life of a connection; it has `place` until its end, its upgrade, or an answer without an end.
     fn connection(&self, stream: TcpStream, place: OwnedSemaphorePermit) -> impl Future<Output = ()> + Send + 'static {
         let (http, cors, limits) = (self.http.clone(), self.cors.clone(), self.limits);
         // Each has its own, because looking at a token takes its lock, and all connections do that at every event.
         let (shared, stop, cut) = (Arc::clone(&self.shared), self.stop.child_token(), self.cut.child_token());
         async move {
-            let Ok(peer) = Peer::of(&stream) else { return };
-            let (flow, peer) = (peer.flow.clone(), Arc::new(peer));
+            let flow = Flow::over(place);
+            let Ok(peer) = Peer::of(&stream, flow.clone()) else { return };
+            let peer = Arc::new(peer);
             let service = tower::service_fn(move |request| {
                 let (shared, peer) = (Arc::clone(&shared), Arc::clone(&peer));
                 async move { Ok::<_, Infallible>(shared.respond(request, &peer).await) }
             });
             let service = TowerToHyperService::new(tower::util::option_layer(cors).layer(service));
-            let wire = Wire::new(stream, limits.write_timeout, flow);
+            let wire = Wire::new(stream, limits.write_timeout, flow.clone());
             let mut connection = http.serve_connection(wire, service).with_upgrades();
             let ended = tokio::select! {
                 biased;
@@ -221,7 +222,7 @@ impl<E: Endpoint + 'static> Server<E> {
                 // The bound is for a client that neither reads nor closes.
                 let _time_is_over = tokio::time::timeout(LINGER, linger).await;
             }
-            drop(place);
+            flow.give_up_place();
         }
     }
 }
@@ -276,14 +277,14 @@ struct Peer {
 }
 
 impl Peer {
-    fn of(stream: &TcpStream) -> std::io::Result<Self> {
+    fn of(stream: &TcpStream, flow: Flow) -> std::io::Result<Self> {
         let (local, remote) = (stream.local_addr()?, stream.peer_addr()?);
         // An answer is written at once and whole: waiting for more of it only delays it.
         stream.set_nodelay(true)?;
         let socket = SockRef::from(stream);
         // A peer that vanished without a word would otherwise be kept for hours.
         socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(PEER_SILENCE).with_interval(PEER_SILENCE / 3).with_retries(3))?;
-        Ok(Self { local: LocalAddr(local.into()), remote, late: Late::default(), flow: Flow::default() })
+        Ok(Self { local: LocalAddr(local.into()), remote, late: Late::default(), flow })
     }
 }
 
@@ -359,7 +360,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let _client = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connected");
         let (stream, _) = listener.accept().await.expect("accepted");
-        Peer::of(&stream).expect("connected");
+        Peer::of(&stream, Flow::default()).expect("connected");
         assert!(stream.nodelay().expect("read"));
         assert!(SockRef::from(&stream).keepalive().expect("read"));
     }

@@ -1,6 +1,6 @@
 //! A store in memory: a real one for a single process that may forget everything when it ends.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -10,7 +10,7 @@ use super::{Applied, CountedVote, CreationOrder, Leader, PollFilter, PollSnapsho
 use super::{Transitions, fence, history_of};
 use crate::checkpoint::{Batch, Checkpoint, DeadLetter, Entry, Partition, Position};
 use crate::clock::Timestamp;
-use crate::model::{History, HistorySum, OptionId, OutcomeCounts, Poll, PollId, PollState, Receipt, Resolution};
+use crate::model::{History, HistorySum, OptionId, Outcome, OutcomeCounts, Poll, PollId, PollState, Receipt, Resolution};
 use crate::model::{ResultsVisibility, Steps, Tally, Totals, Version, VoterKey, derive_outcome};
 
 /// Dead letters that are kept: the latest, enough to see what goes wrong.
@@ -38,8 +38,9 @@ struct KeptPoll {
     archived: bool,
     version: u64,
     totals: Totals,
-    /// When the vote or retraction that stands for each voter was accepted.
-    accepted_at: HashMap<VoterKey, Timestamp>,
+    /// When each vote and retraction that came to stand was accepted, and where it is in the log, in the order of the batches. Those that
+    /// stand no more are left in: ballots keep them, too.
+    accepted: Vec<(VoterKey, Position, Timestamp)>,
     /// A close must come after it. `None`: no vote was in time yet.
     last_accepted_at: Option<Timestamp>,
     /// The next change of state that has not had a version of its own yet.
@@ -124,14 +125,15 @@ impl State {
     }
 
     /// Notes when the votes of the batch that stand now were accepted.
-    fn note_acceptance(&mut self, batch: &Batch) {
-        for (position, entry) in batch.positioned() {
-            let Entry::Vote(vote) = entry else { continue };
+    fn note_acceptance(&mut self, batch: &Batch, settlement: &Settlement) {
+        for ((position, entry), outcome) in batch.positioned().zip(&settlement.outcomes) {
+            let (Entry::Vote(vote), Outcome::Counted) = (entry, outcome) else { continue };
             let standing = self.ballots.get(&(vote.poll, vote.voter)).and_then(|ballot| ballot.current);
+            // A repeat of one that counts has its outcome, and not its place.
             if standing.is_some_and(|standing| standing.position == position)
                 && let Some(kept) = self.polls.get_mut(&vote.poll)
             {
-                kept.accepted_at.insert(vote.voter, vote.accepted_at);
+                kept.accepted.push((vote.voter, position, vote.accepted_at));
             }
         }
     }
@@ -151,7 +153,7 @@ impl PollStore for MemoryStore {
             archived: false,
             version: 1,
             totals: Totals::zero(poll.options.len()),
-            accepted_at: HashMap::new(),
+            accepted: Vec::new(),
             last_accepted_at: None,
             transition_at: poll.first_transition(),
         };
@@ -231,7 +233,7 @@ impl TallyStore for MemoryStore {
         fence(batch, &state.checkpoint)?;
         let settlement = state.settle(batch);
         let changed = state.add(&settlement);
-        state.note_acceptance(batch);
+        state.note_acceptance(batch, &settlement);
         for part in batch.parts() {
             state.checkpoint.pass(part);
         }
@@ -294,9 +296,10 @@ impl TallyStore for MemoryStore {
         let state = self.state();
         let Some(kept) = state.live(poll) else { return Ok(None) };
         let mut sum = HistorySum::new(steps, kept.poll.options.len());
-        for (&voter, &accepted_at) in &kept.accepted_at {
+        for &(voter, position, accepted_at) in &kept.accepted {
             let standing = state.ballots.get(&(poll, voter)).and_then(|ballot| ballot.current);
-            if let Some(choices) = standing.and_then(|standing| standing.choices) {
+            if let Some(choices) = standing.filter(|standing| standing.position == position).and_then(|standing| standing.choices)
+            {
                 sum.add(accepted_at, choices);
             }
         }

@@ -167,7 +167,7 @@ fn version(text: &str) -> Option<Version> {
     Some(Version { epoch: epoch.parse().ok()?, number: number.parse().ok()? })
 }
 
-/// Where the connection says whether the client takes what it is sent.
-fn flow(request: &Request) -> Flow {
-    request.extensions().get::<Flow>().cloned().unwrap_or_default()
+/// What our accept loop says of the connection; others say nothing.
+fn flow(request: &Request) -> Option<Flow> {
+    request.extensions().get::<Flow>().cloned()
 }

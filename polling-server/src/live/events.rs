@@ -121,7 +121,8 @@ struct EventStream<P> {
     is_over: bool,
     comments: Interval,
     leave: Pin<Box<dyn Future<Output = ()> + Send>>,
-    flow: Flow,
+    /// Absent where somebody else's accept loop has the connection: then it is for that to give up slow readers.
+    flow: Option<Flow>,
     /// Held as long as the client has the stream.
     _place: P,
 }
@@ -131,7 +132,9 @@ impl<P> EventStream<P> {
         if self.is_over {
             return None;
         }
-        if timeout(WRITE_DEADLINE, self.flow.taken()).await.is_err() {
+        if let Some(flow) = &self.flow
+            && timeout(WRITE_DEADLINE, flow.taken()).await.is_err()
+        {
             metrics::counter!("polling_event_streams_too_slow_total").increment(1);
             self.is_over = true;
             // The only way to end a response that the client does not read is to fail.
@@ -141,7 +144,9 @@ impl<P> EventStream<P> {
             Some(first) => first,
             None => self.wait().await?,
         };
-        self.flow.note_sending();
+        if let Some(flow) = &self.flow {
+            flow.note_sending();
+        }
         self.comments.reset();
         Some((Ok(event), self))
     }
@@ -172,10 +177,14 @@ impl<P> EventStream<P> {
 /// come back to another server.
 pub fn event_stream<P: Send + 'static>(
     (topic, snapshot): (Topic, Option<Bytes>),
-    flow: Flow,
+    flow: Option<Flow>,
     place: P,
     shutdown: Shutdown,
 ) -> Response {
+    // Streams have bounds of their own: were they counted among the connections, too, votes would wait for watchers to go.
+    if let Some(flow) = &flow {
+        flow.give_up_place();
+    }
     let retry = format!("retry: {}\n", rand::random_range(RETRY_MILLIS));
     // A field and the event behind it are one event to a client; without one, an empty line ends it.
     let first = [retry.as_bytes(), snapshot.as_deref().unwrap_or(b"\n")].concat();
@@ -195,6 +204,7 @@ pub fn event_stream<P: Send + 'static>(
         Response::builder().status(StatusCode::OK).body(Body::from_bytes_stream(stream::unfold(stream, EventStream::next)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     // Kept by nobody, because it is of the moment.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));

@@ -44,7 +44,14 @@ pub struct Doorkeeper {
     limits: SocketLimits,
     /// Origins besides our own, such as `https://polls.example`.
     origins: Vec<String>,
-    inside: Mutex<HashMap<IpAddr, usize>>,
+    inside: Mutex<Inside>,
+}
+
+/// Who is inside.
+#[derive(Debug, Default)]
+struct Inside {
+    total: usize,
+    by_address: HashMap<IpAddr, usize>,
 }
 
 /// A place inside; dropping it makes room for another.
@@ -64,7 +71,7 @@ impl Doorkeeper {
     /// Sockets and streams inside.
     #[must_use]
     pub fn inside(&self) -> usize {
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner).total
     }
 
     /// Refuses a page of another site: it would send the cookies of its visitor along. Without `Origin` it is no browser.
@@ -94,20 +101,21 @@ impl Doorkeeper {
     /// `unavailable` when the server is full, `rate-limited` when the address has all that it may have.
     pub fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Place, Problem> {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        if inside.values().sum::<usize>() >= self.limits.total {
+        if inside.total >= self.limits.total {
             return Err(Problem::with_detail(
                 ProblemKind::Unavailable,
                 "the server has as many sockets and streams as it can have",
             ));
         }
-        let own = inside.entry(address).or_default();
-        if *own >= self.limits.per_address {
+        let own = inside.by_address.get(&address).copied().unwrap_or_default();
+        if own >= self.limits.per_address {
             return Err(Problem::with_detail(
                 ProblemKind::RateLimited,
                 "this address has as many sockets and streams as it can have",
             ));
         }
-        *own += 1;
+        inside.total += 1;
+        inside.by_address.insert(address, own + 1);
         Ok(Place { doorkeeper: Arc::clone(self), address })
     }
 }
@@ -115,10 +123,11 @@ impl Doorkeeper {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut inside = self.doorkeeper.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = inside.get_mut(&self.address) {
+        inside.total -= 1;
+        if let Some(own) = inside.by_address.get_mut(&self.address) {
             *own -= 1;
             if *own == 0 {
-                inside.remove(&self.address);
+                inside.by_address.remove(&self.address);
             }
         }
     }

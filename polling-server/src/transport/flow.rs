@@ -1,15 +1,15 @@
-//! Whether a client takes what it is sent: what a body that does not end must know, so that nothing piles up behind a slow reader.
+//! What a body without an end has to do with its connection: it must know whether the client takes what it is sent, so that nothing
+//! piles up behind a slow reader, and it must not have a place that others wait for.
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use futures_util::task::AtomicWaker;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Shared between a connection and the body that it is sending. Cloning gives another handle to the same.
-///
-/// A body without a connection has one that nobody answers: it must not wait for it before it has noted something.
 #[derive(Debug, Clone, Default)]
 pub struct Flow(Arc<State>);
 
@@ -17,9 +17,22 @@ pub struct Flow(Arc<State>);
 struct State {
     is_sending: AtomicBool,
     waiting: AtomicWaker,
+    /// Among the connections at a time.
+    place: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
 impl Flow {
+    /// That of a connection with this place.
+    #[must_use]
+    pub fn over(place: OwnedSemaphorePermit) -> Self {
+        Self(Arc::new(State { place: Mutex::new(Some(place)), ..State::default() }))
+    }
+
+    /// Makes room for another connection. For a body, whose connection must not take another request after it.
+    pub fn give_up_place(&self) {
+        self.0.place.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
     /// For a body: it gives the connection something to send.
     pub fn note_sending(&self) {
         self.0.is_sending.store(true, Ordering::Release);

@@ -249,6 +249,20 @@ async fn whoever_may_not_come_in_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn streams_leave_room_for_requests() {
+    let server = Server::start_with(&["--connections-max", "2"]).await;
+    let poll = server.create(|_| {}).await;
+    let mut streams = Vec::new();
+    for _ in 0..5 {
+        let mut stream = Stream::open(&server, &events(&poll), "").await;
+        assert!(stream.head.contains("\r\nconnection: close\r\n"), "no request comes after it: {}", stream.head);
+        stream.event().await;
+        streams.push(stream);
+    }
+    assert_eq!(server.get("/leaderboard").await["entries"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_head_of_a_stream_takes_no_place() {
     let server = Server::start_with(&["--sockets-per-address-max", "1"]).await;
     let poll = server.create(|_| {}).await;

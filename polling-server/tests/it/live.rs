@@ -125,7 +125,7 @@ impl Server {
         }
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         let response = reqwest::get(format!("http://{}{path}", self.address)).await.expect("an answer");
         response.json().await.expect("JSON")
     }

@@ -90,6 +90,17 @@ test("a vote is changed and retracted where the poll allows it", async (context)
   await page.getByRole("button", { name: "Vote", exact: true }).waitFor();
 });
 
+test("a second tab of the same person knows that they have voted", async (context) => {
+  const poll = await createPoll({ question: "Two tabs?", options: ["Yes", "No"] });
+  const page = await open(await visitor(context), path(poll));
+  const other = await open(await page.context().newPage(), path(poll));
+  await row(page, "Yes").click();
+  await page.getByRole("button", { name: "Vote", exact: true }).click();
+  await shows(page.locator(".outcome"), "Counted");
+  await shows(other.locator(".outcome"), "Counted");
+  assert.equal(await other.getByText("Your choice").count(), 1);
+});
+
 test("of several choices no more are taken than the poll allows", async (context) => {
   const poll = await createPoll({ question: "Which days?", options: ["Mon", "Tue", "Wed"], max_choices: 2 });
   const page = await open(await visitor(context), path(poll));

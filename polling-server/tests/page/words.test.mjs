@@ -78,9 +78,9 @@ test("a short name leads back to its poll, however it is typed", () => {
 
 test("addresses lead to views", () => {
   assert.deepEqual(routeOf("/"), { name: "home" });
-  assert.deepEqual(routeOf("/new/"), { name: "create" });
+  assert.deepEqual(routeOf("/new"), { name: "create" });
   assert.deepEqual(routeOf(pollPath(ID)), { name: "poll", id: ID });
-  assert.deepEqual(routeOf(`/p/${ID}/`), { name: "poll", id: ID });
+  assert.deepEqual(routeOf(`/p/${ID}`), { name: "poll", id: ID });
   assert.deepEqual(routeOf(pollPath(ID, "present")), { name: "present", id: ID });
   assert.deepEqual(routeOf(pollPath(ID, "embed")), { name: "embed", id: ID });
   for (const nowhere of ["/p/", "/p/zzz", pollPath(ID, "constructor"), "/docs", "/polls"]) {

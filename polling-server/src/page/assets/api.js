@@ -13,6 +13,8 @@ export class Problem extends Error {
     this.title = document.title ?? "";
     /** `{pointer or parameter, detail}` of everything that is wrong. */
     this.errors = document.errors ?? [];
+    /** Milliseconds that the server asks to wait before the next attempt. */
+    this.retryAfter = document.retryAfter ?? 0;
   }
 
   /** Whether the same request may succeed later. */
@@ -44,7 +46,8 @@ async function send(path, { token, body, prefer, ...options } = {}) {
   }
   if (!answer.ok) {
     const document = await answer.json().catch(() => ({}));
-    throw new Problem({ ...document, status: answer.status });
+    const retryAfter = 1000 * (Number(answer.headers.get("Retry-After")) || 0);
+    throw new Problem({ ...document, status: answer.status, retryAfter });
   }
   return answer;
 }

@@ -21,6 +21,7 @@ export function ballot(first, onCounted, signal) {
   let isChanging = false;
   let isActing = false;
   let mode = null;
+  let drawn = null;
   let list = null;
   const form = element("form", { class: "ballot", onsubmit: submit });
   const told = element("p", { class: "told", role: "alert" });
@@ -28,15 +29,18 @@ export function ballot(first, onCounted, signal) {
   const node = element("div", {}, form, told, receipt);
 
   function draw() {
-    const next = modeOf(poll, kept, isChanging);
-    if (next === mode) {
+    mode = modeOf(poll, kept, isChanging);
+    const mine = choicesOf(kept);
+    const look = `${mode} ${mine}`;
+    if (look === drawn) {
+      // A choice that is made and not sent yet stays.
       list.update(poll);
       return;
     }
-    mode = next;
+    drawn = look;
     const isBallot = mode === "vote" || mode === "change";
     const input = isBallot ? (poll.max_choices > 1 ? "checkbox" : "radio") : null;
-    list = optionList(poll, { input, mine: choicesOf(kept) });
+    list = optionList(poll, { input, mine });
     form.replaceChildren(
       isBallot
         ? element("fieldset", {}, element("legend", {}, unseen(`${poll.question} `), legendText(poll)), list.node)
@@ -173,6 +177,17 @@ export function ballot(first, onCounted, signal) {
     return element("button", { type: "button", class: look, onclick }, text(words));
   }
 
+  /** In another tab, the same person may have voted. */
+  function recall() {
+    const known = memory.vote.read(poll.id);
+    if (!isActing && JSON.stringify(known) !== JSON.stringify(kept)) {
+      kept = known;
+      drawReceipt();
+      draw();
+    }
+  }
+
+  addEventListener("storage", recall, { signal });
   form.addEventListener("change", limit);
   draw();
   drawReceipt();

@@ -60,7 +60,7 @@ export async function settle(poll, kept, tell, signal) {
         throw problem;
       }
       failures += 1;
-      await pause(pauseAfter(failures), signal);
+      await pause(Math.max(pauseAfter(failures), problem.retryAfter), signal);
     }
   }
   const known = { ...kept, status: kept.isRetraction && status === "counted" ? "retracted" : status };
@@ -93,7 +93,7 @@ async function persistent(send, onAgain, signal) {
         throw problem;
       }
       onAgain();
-      await pause(pauseAfter(attempt), signal);
+      await pause(Math.max(pauseAfter(attempt), problem.retryAfter), signal);
     }
   }
 }

@@ -37,7 +37,10 @@ async function show({ isFirst = false, failures = 0 } = {}) {
     }
     shown = problem.status === 404 ? await gone(route, signal) : failed(problem, again);
     if (problem.isPassing) {
-      const timer = setTimeout(() => show({ isFirst: true, failures: failures + 1 }), pauseAfter(failures + 1));
+      const timer = setTimeout(
+        () => show({ isFirst: true, failures: failures + 1 }),
+        Math.max(pauseAfter(failures + 1), problem.retryAfter),
+      );
       signal.addEventListener("abort", () => clearTimeout(timer));
     }
   }

@@ -29,7 +29,12 @@ export function ranking(limit) {
         row.update(entry, most, movementOf(entry, ranks));
         return row.node;
       });
-      gliding(list, () => list.replaceChildren(...shown));
+      const draw = () => list.replaceChildren(...shown);
+      if (ranks === null) {
+        draw();
+      } else {
+        gliding(list, draw);
+      }
       ranks = ranksOf(entries);
       [...rows.keys()].filter((key) => !ranks.has(key)).forEach((key) => rows.delete(key));
       empty.hidden = entries.length > 0;

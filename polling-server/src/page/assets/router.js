@@ -7,11 +7,10 @@ const PAGES = { "/": "home", "/new": "create", "/top": "leaderboard" };
 
 /** The view of a path: `{name, id?}`; the name is `gone` for what leads nowhere. */
 export function routeOf(path) {
-  const page = PAGES[path.replace(/(.)\/$/, "$1")];
-  if (page) {
-    return { name: page };
+  if (Object.hasOwn(PAGES, path)) {
+    return { name: PAGES[path] };
   }
-  const [, code, view = ""] = /^\/p\/([^/]+)(?:\/(\w+))?\/?$/.exec(path) ?? [];
+  const [, code, view = ""] = /^\/p\/([^/]+)(?:\/(\w+))?$/.exec(path) ?? [];
   const id = code ? idOf(code) : null;
   const name = Object.hasOwn(POLL_VIEWS, view) ? POLL_VIEWS[view] : null;
   return id && name ? { name, id } : { name: "gone" };

@@ -8,7 +8,7 @@ import { pollPath } from "../link.js";
 import { follow } from "../live.js";
 import { phaseMark } from "../phase.js";
 import { ranking } from "../ranking.js";
-import { areShown, leaders, withFrame } from "../results.js";
+import { areShown, leaders, withAnswer, withFrame } from "../results.js";
 import { stateChip, timeNote } from "../summary.js";
 import { problemText, text } from "../texts.js";
 
@@ -46,11 +46,13 @@ export async function home(_, signal) {
     return own === newest && !signal.aborted ? page : null;
   }
 
-  function add(page) {
+  /** Adds a page; rows of `former` are used again, because a frame may have told them more than the page knows. */
+  function add(page, former = rows) {
     const added = page.polls
       .filter((poll) => !rows.has(poll.id))
       .map((poll) => {
-        const made = pollRow(poll);
+        const made = former.get(poll.id) ?? pollRow(poll);
+        made.answer(poll);
         rows.set(poll.id, made);
         return made.node;
       });
@@ -66,7 +68,7 @@ export async function home(_, signal) {
     follow(() => "/live", {
       async ask() {
         const [page, { entries }] = await Promise.all([listPolls({ ...parameters(), cursor: null }), readLeaderboard(PLACES)]);
-        page.polls.forEach((poll) => rows.get(poll.id)?.update(poll));
+        page.polls.forEach((poll) => rows.get(poll.id)?.answer(poll));
         board.update(entries);
       },
       onPhase: phase.set,
@@ -89,16 +91,18 @@ export async function home(_, signal) {
     try {
       const page = await load();
       if (page) {
-        const former = watched();
+        const former = new Map(rows);
+        socket.say({ unsubscribe: watched() });
         rows.clear();
         list.replaceChildren();
-        add(page);
-        socket.say({ unsubscribe: former });
+        add(page, former);
         socket.say({ subscribe: watched() });
         announce(text("home.found", { count: rows.size }));
       }
     } catch (problem) {
-      announce(problemText(problem));
+      empty.hidden = false;
+      empty.textContent = problemText(problem);
+      announce(empty.textContent);
     }
   }
 
@@ -227,17 +231,21 @@ function pollRow(first) {
     result.replaceChildren(...standing(poll, first));
   }
 
+  function change(next) {
+    if (next !== poll) {
+      poll = next;
+      draw();
+    }
+  }
+
   draw();
   return {
     node,
     take(frame) {
-      this.update(withFrame(poll, frame));
+      change(withFrame(poll, frame));
     },
-    update(next) {
-      if (next !== poll) {
-        poll = next;
-        draw();
-      }
+    answer(answer) {
+      change(withAnswer(poll, answer));
     },
   };
 }

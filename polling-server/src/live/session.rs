@@ -74,10 +74,11 @@ enum End {
 type Step = Result<(), End>;
 
 impl Session {
-    /// A session that shows nothing yet. A `viewer` may say what to watch, and without one no messages are taken.
+    /// A session that shows nothing yet. A `viewer` may say what to watch, and without one no messages are taken. Boxed, because it is
+    /// handed on from one future to the next, and each would have room for it.
     #[must_use]
-    pub fn new(socket: Socket, viewer: Option<Box<Viewer>>) -> Self {
-        Self {
+    pub fn new(socket: Socket, viewer: Option<Box<Viewer>>) -> Box<Self> {
+        Box::new(Self {
             socket,
             viewer,
             polls: StreamMap::new(),
@@ -89,28 +90,33 @@ impl Session {
             complained: false,
             is_flushed: true,
             heard: Instant::now(),
-        }
+        })
     }
 
     /// Shows one poll; `after` is what the client has seen.
-    pub async fn show_poll(mut self, poll: PollId, watched: WatchedPoll, after: Option<Version>, shutdown: Shutdown) {
+    pub async fn show_poll(mut self: Box<Self>, poll: PollId, watched: WatchedPoll, after: Option<Version>, shutdown: Shutdown) {
         self.shown.insert(poll, Shown::up_to(after));
         let start = self.add_poll(poll, watched).await;
         self.run(start, shutdown).await;
     }
 
     /// Shows the leaderboard.
-    pub async fn show_leaderboard(mut self, first: BoardFrame, frames: watch::Receiver<Option<BoardFrame>>, shutdown: Shutdown) {
+    pub async fn show_leaderboard(
+        mut self: Box<Self>,
+        first: BoardFrame,
+        frames: watch::Receiver<Option<BoardFrame>>,
+        shutdown: Shutdown,
+    ) {
         let start = self.add_leaderboard(first, frames).await;
         self.run(start, shutdown).await;
     }
 
     /// Shows what the client asks for.
-    pub async fn show_on_request(self, shutdown: Shutdown) {
+    pub async fn show_on_request(self: Box<Self>, shutdown: Shutdown) {
         self.run(Ok(()), shutdown).await;
     }
 
-    async fn run(mut self, start: Step, shutdown: Shutdown) {
+    async fn run(mut self: Box<Self>, start: Step, shutdown: Shutdown) {
         let mut ping = tokio::time::interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
         let mut leave: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
             shutdown.requested().await;
@@ -126,7 +132,8 @@ impl Session {
                 break end;
             }
             step = tokio::select! {
-                message = self.socket.next() => self.hear(message).await,
+                // Boxed: clients hardly ever say anything, and every open socket would hold ready what it takes to answer.
+                message = self.socket.next() => Box::pin(self.hear(message)).await,
                 Some((poll, news)) = self.polls.next(), if !self.polls.is_empty() => self.show(poll, news).await,
                 Some(((), frame)) = self.leaderboard.next(), if !self.leaderboard.is_empty() => self.show_board(frame).await,
                 _ = ping.tick() => self.ping().await,

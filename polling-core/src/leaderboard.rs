@@ -204,6 +204,7 @@ pub const PLACES_WATCHED: usize = 100;
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use rand::{RngExt, SeedableRng};
     use uuid::Uuid;
 
     use super::*;
@@ -253,6 +254,54 @@ mod tests {
             board.remove_poll(poll(number));
         }
         assert!(board.is_thin());
+    }
+
+    /// The polls of a store, sorted in full: what the board must show, and what it is filled from.
+    #[derive(Default)]
+    struct Sorted(HashMap<PollId, Tally>);
+
+    impl Sorted {
+        fn best(&self, limit: usize) -> Vec<Leader> {
+            let mut ranks: Vec<Rank> = self.0.values().flat_map(|tally| Leaderboard::new().ranks(tally)).collect();
+            ranks.sort_unstable();
+            ranks.into_iter().take(limit).map(Leader::from).collect()
+        }
+
+        fn fill(&self, board: &mut Leaderboard) {
+            let best = self.best(BOARD_OPTIONS_MAX);
+            board.fill(&best, best.len() < BOARD_OPTIONS_MAX);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4, ..ProptestConfig::default() })]
+
+        /// More options than the board holds, so that it lets go, becomes thin, and is filled again.
+        #[test]
+        fn a_board_that_holds_a_part_shows_the_best_of_all(seed in any::<u64>()) {
+            let mut random = rand::rngs::SmallRng::seed_from_u64(seed);
+            let (mut board, mut all, mut refills) = (Leaderboard::new(), Sorted::default(), 0);
+            for step in 1..=12_000_u64 {
+                // First come polls, then closings and changed votes, which let the board run dry.
+                let number = random.random_range(0..3_000_u64);
+                if step > 6_000 && random.random_bool(0.7) {
+                    board.remove_poll(poll(number));
+                    all.0.remove(&poll(number));
+                } else {
+                    let votes: Vec<u64> = (0..3).map(|_| random.random_range(0..1_000)).collect();
+                    board.update(&tally(number, step, &votes));
+                    all.0.insert(poll(number), tally(number, step, &votes));
+                }
+                if board.is_thin() {
+                    refills += 1;
+                    all.fill(&mut board);
+                }
+                if step % 1_000 == 0 {
+                    prop_assert_eq!(board.top(PLACES_WATCHED), all.best(PLACES_WATCHED));
+                }
+            }
+            prop_assert!(refills > 0, "the case has shown nothing");
+        }
     }
 
     proptest! {

@@ -23,9 +23,14 @@ pub(crate) struct Server {
 impl Server {
     /// Starts this program again as a server with its data in `folder`, and waits until it listens.
     pub(crate) fn start(variant: Variant, folder: &Path) -> Self {
+        Self::start_named(variant.name(), folder)
+    }
+
+    /// The same for a server that is none of ours.
+    pub(crate) fn start_named(name: &str, folder: &Path) -> Self {
         let program = std::env::current_exe().expect("a program knows itself");
         let mut process = Command::new(program)
-            .args([SERVE, variant.name()])
+            .args([SERVE, name])
             .arg(folder)
             .env("RUST_LOG", "error")
             .stdin(Stdio::piped())

@@ -1,0 +1,183 @@
+//! Many readers of frames on one thread, each as cheap as a reader can be.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+/// The first byte of a frame with text that is whole.
+const TEXT: u8 = 0x81;
+/// Bytes that are read at a time, for whichever socket has some.
+const READ_BYTES: usize = 64 * 1024;
+
+/// What the readers have seen together.
+#[derive(Default)]
+pub(crate) struct Seen {
+    frames: Cell<u64>,
+    bytes: Cell<u64>,
+    until: Cell<u64>,
+    reached: Notify,
+}
+
+impl Seen {
+    /// Waits until so many frames were seen in all.
+    pub(crate) async fn wait_for(&self, frames: u64) {
+        self.until.set(frames);
+        while self.frames.get() < frames {
+            self.reached.notified().await;
+        }
+    }
+
+    /// Frames that were seen so far.
+    pub(crate) fn frames(&self) -> u64 {
+        self.frames.get()
+    }
+
+    /// Bytes of text in a frame, on the average.
+    pub(crate) fn mean_bytes(&self) -> u64 {
+        self.bytes.get() / self.frames.get().max(1)
+    }
+
+    fn note(&self, bytes: u64) {
+        self.bytes.set(self.bytes.get() + bytes);
+        self.frames.set(self.frames.get() + 1);
+        if self.frames.get() == self.until.get() {
+            self.reached.notify_one();
+        }
+    }
+}
+
+/// Sockets that are read from. Dropping them cuts the connections.
+pub(crate) struct Watchers {
+    /// What they have seen.
+    pub(crate) seen: Rc<Seen>,
+    readers: JoinSet<()>,
+}
+
+impl Watchers {
+    /// None yet.
+    pub(crate) fn new() -> Self {
+        Self { seen: Rc::default(), readers: JoinSet::new() }
+    }
+
+    /// Adds so many, each of which sends `hello` first. Must run in a local set.
+    pub(crate) async fn add(&mut self, server: SocketAddr, count: usize, hello: &str) {
+        let buffer = Rc::new(RefCell::new(vec![0; READ_BYTES]));
+        for _ in 0..count {
+            let mut stream = connect(server).await;
+            stream.write_all(hello.as_bytes()).await.expect("the server takes it");
+            let reader = Reader {
+                stream,
+                seen: Rc::clone(&self.seen),
+                state: if hello.is_empty() { State::start() } else { State::Head(0) },
+            };
+            self.readers.spawn_local(reader.run(Rc::clone(&buffer)));
+        }
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.readers.len()
+    }
+}
+
+/// Connects, again when the server's queue was full. The connection is cut at its end, and so leaves no port behind that has to wait.
+async fn connect(server: SocketAddr) -> TcpStream {
+    loop {
+        if let Ok(stream) = TcpStream::connect(server).await {
+            SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("connected");
+            return stream;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Where in the stream a reader is.
+enum State {
+    /// In the answer to the handshake; so many bytes of the empty line that ends it were seen.
+    Head(usize),
+    /// In the head of a frame, of which these bytes were seen.
+    FrameHead(Vec<u8>),
+    /// In a frame, of which so many bytes are to come.
+    Frame { is_text: bool, bytes: u64, left: u64 },
+}
+
+impl State {
+    const fn start() -> Self {
+        Self::FrameHead(Vec::new())
+    }
+}
+
+struct Reader {
+    stream: TcpStream,
+    seen: Rc<Seen>,
+    state: State,
+}
+
+impl Reader {
+    async fn run(mut self, buffer: Rc<RefCell<Vec<u8>>>) {
+        loop {
+            self.stream.readable().await.expect("the socket stays");
+            let mut buffer = buffer.borrow_mut();
+            match self.stream.try_read(&mut buffer) {
+                Ok(0) => panic!("the server hung up"),
+                Ok(read) => self.take(&buffer[..read]),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    fn take(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            match &mut self.state {
+                State::Head(matched) => {
+                    *matched = match (bytes[0], *matched) {
+                        (b'\r', 0 | 2) | (b'\n', 1 | 3) => *matched + 1,
+                        (b'\r', _) => 1,
+                        _ => 0,
+                    };
+                    bytes = &bytes[1..];
+                    if *matched == 4 {
+                        self.state = State::start();
+                    }
+                }
+                State::FrameHead(head) => {
+                    head.push(bytes[0]);
+                    bytes = &bytes[1..];
+                    let length = match head.as_slice() {
+                        [_, length] if *length < 126 => Some(u64::from(*length)),
+                        [_, 126, high, low] => Some(u64::from(u16::from_be_bytes([*high, *low]))),
+                        _ => None,
+                    };
+                    if let Some(length) = length {
+                        let is_text = head[0] == TEXT;
+                        self.state = State::Frame { is_text, bytes: length, left: length };
+                        self.end_of_frame();
+                    }
+                }
+                State::Frame { left, .. } => {
+                    let taken = (bytes.len() as u64).min(*left);
+                    *left -= taken;
+                    bytes = &bytes[taken as usize..];
+                    self.end_of_frame();
+                }
+            }
+        }
+    }
+
+    fn end_of_frame(&mut self) {
+        if let State::Frame { is_text, bytes, left: 0 } = self.state {
+            if is_text {
+                self.seen.note(bytes);
+            }
+            self.state = State::start();
+        }
+    }
+}

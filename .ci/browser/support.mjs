@@ -15,9 +15,13 @@ const LISTEN = process.env.PAGE_LISTEN ?? "127.0.0.1:18090";
 const ADMIN = process.env.PAGE_ADMIN_LISTEN ?? "127.0.0.1:18091";
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const SCREENSHOTS = process.env.PAGE_SCREENSHOTS;
-/** Without a sandbox because the checks run as root; nothing in the background, because a browser calls home otherwise. */
+/**
+ * Without a sandbox because the checks run as root; without shared memory because containers have little; nothing in the background,
+ * because a browser calls home otherwise.
+ */
 const FLAGS = [
   "--no-sandbox",
+  "--disable-dev-shm-usage",
   "--disable-gpu",
   "--disable-quic",
   "--no-first-run",

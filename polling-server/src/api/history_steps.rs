@@ -83,7 +83,8 @@ fn span(poll: &Poll, now: Timestamp) -> (Timestamp, Timestamp) {
 
 #[cfg(test)]
 mod tests {
-    use polling_core::model::{OwnerKey, PollDraft};
+    use polling_core::model::{OwnerKey, PollDraft, PollId, PollParts};
+    use uuid::Uuid;
 
     use super::*;
 
@@ -100,7 +101,11 @@ mod tests {
     fn poll(opens_at: Option<Timestamp>, closes_at: Option<Timestamp>) -> Poll {
         let options = vec!["Yes".into(), "No".into()];
         let draft = PollDraft { question: "Tea?".into(), options, opens_at, closes_at, ..PollDraft::default() };
-        draft.into_poll(OwnerKey([0; 32]), after(7)).expect("sound")
+        let poll = draft.into_poll(OwnerKey([0; 32]), after(7)).expect("sound");
+        // Made by itself, an identifier would have the time of the newest that this process has made.
+        let millis = u128::try_from(after(7).as_micros() / 1000).expect("after 1970");
+        let id = PollId::from_uuid(Uuid::from_u128(millis << 80 | 0x7000_8000_0000_0000_0001)).expect("of version 7");
+        Poll::from_parts(PollParts { id, ..PollParts::clone(&poll) }).expect("sound")
     }
 
     fn cut(poll: &Poll, step: u32, now: u64) -> Option<(Timestamp, usize)> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use polling_core::checkpoint::{Batch, Checkpoint};
-use polling_core::clock::Timestamp;
+use polling_core::clock::{Clock, Timestamp};
 use polling_core::model::{History, PollId, Receipt, Resolution, Steps, Tally, VoterKey};
 use polling_core::store::memory::MemoryStore;
 use polling_core::store::{Applied, CountedVote, Leader, StoreError, TallyStore};
@@ -32,13 +32,22 @@ fn points(body: &Value) -> Vec<(String, u64, Vec<u64>)> {
 }
 
 fn at(time: &str, voters: u64, votes: &[u64]) -> (String, u64, Vec<u64>) {
-    (format!("2026-11-24T{time}Z"), voters, votes.to_vec())
+    (format!("2030-01-01T{time}Z"), voters, votes.to_vec())
+}
+
+/// A poll that opens now. The time of its creation would be that of the newest poll of the whole process, and not of this server.
+async fn opened(server: &Server, mut fields: Value) -> Created {
+    let opening = "2030-01-01T12:00:00Z";
+    fields["opens_at"] = json!(opening);
+    let poll = server.create(fields).await;
+    server.clock.advance(Timestamp::parse(opening).expect("a time").saturating_since(server.clock.now()));
+    poll
 }
 
 #[tokio::test]
 async fn a_history_has_the_totals_at_the_end_of_each_step_and_ends_with_the_tally() {
     let server = Server::start();
-    let poll = server.create(json!({ "allow_change": true })).await;
+    let poll = opened(&server, json!({ "allow_change": true })).await;
     let first = history(&server, &poll, "?step=60").await.expect(200);
     assert_eq!((&first["poll_id"], &first["step"]), (&json!(poll.id), &json!(60)));
     assert_eq!(points(&first), [at("12:01:00", 0, &[0, 0, 0])]);
@@ -66,7 +75,7 @@ async fn a_history_has_the_totals_at_the_end_of_each_step_and_ends_with_the_tall
 #[tokio::test]
 async fn a_step_that_is_none_or_makes_too_many_points_is_refused_by_name() {
     let server = Server::start();
-    let poll = server.create(json!({})).await;
+    let poll = opened(&server, json!({})).await;
     for step in ["0", "-1", "1.5", "x", "", "+1", "31536001", "99999999999999999999"] {
         assert_eq!(history(&server, &poll, &format!("?step={step}")).await.expect_errors(), ["step"], "{step}");
     }
@@ -84,7 +93,7 @@ async fn a_step_that_is_none_or_makes_too_many_points_is_refused_by_name() {
 #[tokio::test]
 async fn a_history_is_shown_to_whom_the_results_are() {
     let server = Server::start();
-    let poll = server.create(json!({ "results": "after_vote" })).await;
+    let poll = opened(&server, json!({ "results": "after_vote" })).await;
     history(&server, &poll, "").await.expect_problem(403, "results-hidden");
     history(&server, &poll, "?step=0").await.expect_errors();
     let vote = server.post(&poll.path("/vote"), &json!({ "choices": [2] })).send().await;
@@ -104,7 +113,7 @@ async fn a_history_is_shown_to_whom_the_results_are() {
 #[tokio::test]
 async fn a_history_has_a_tag_that_changes_with_it() {
     let server = Server::start();
-    let poll = server.create(json!({})).await;
+    let poll = opened(&server, json!({})).await;
     let first = history(&server, &poll, "").await;
     first.expect(200);
     assert_eq!((first.header("cache-control"), first.header("vary")), ("no-cache", ""));
@@ -171,7 +180,7 @@ fn slow(takes: Duration) -> (Server, Arc<Slow>) {
 #[tokio::test(start_paused = true)]
 async fn a_history_is_read_once_for_all_who_ask_and_again_when_there_are_votes() {
     let (server, slow) = slow(Duration::from_millis(50));
-    let poll = server.create(json!({})).await;
+    let poll = opened(&server, json!({})).await;
     let together = futures_util::future::join_all((0..20).map(|_| history(&server, &poll, "?step=60"))).await;
     together.iter().for_each(|answer| assert_eq!(points(&answer.expect(200)).len(), 1));
     server.advance(60);
@@ -185,7 +194,7 @@ async fn a_history_is_read_once_for_all_who_ask_and_again_when_there_are_votes()
 #[tokio::test]
 async fn whoever_gives_up_waiting_has_not_asked_in_vain() {
     let (server, slow) = slow(Duration::from_millis(1500));
-    let poll = server.create(json!({})).await;
+    let poll = opened(&server, json!({})).await;
     let given_up = history(&server, &poll, "?step=60").await;
     given_up.expect_problem(503, "unavailable");
     assert!(!given_up.header("retry-after").is_empty());

@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use foldhash::fast::RandomState;
+
 use crate::model::{OptionId, PollId, Tally, Version};
 use crate::store::Leader;
 
@@ -47,10 +49,37 @@ struct Held {
 #[derive(Debug)]
 pub struct Leaderboard {
     best: BTreeSet<Rank>,
-    held: HashMap<PollId, Held>,
+    held: HashMap<PollId, Held, RandomState>,
     /// Every option that ranks before it is held. `None`: every option of every poll is held.
     threshold: Option<Rank>,
+    watched: Watched,
     version: u64,
+}
+
+/// The places whose changes make a new version: those that anybody can ask for, and some behind them, so that they need not be
+/// counted anew at every change.
+#[derive(Debug, Default)]
+struct Watched {
+    /// The last of them; `None`: all.
+    last: Option<Rank>,
+    /// How many there are.
+    places: usize,
+}
+
+impl Watched {
+    /// Too few to be sure of the first, or so many that changes would count that nobody sees.
+    const fn is_off(&self) -> bool {
+        self.last.is_some() && (self.places < PLACES_WATCHED || self.places > 3 * PLACES_WATCHED)
+    }
+
+    fn has(&self, rank: Rank) -> bool {
+        self.last.is_none_or(|last| rank <= last)
+    }
+
+    fn of(best: &BTreeSet<Rank>) -> Self {
+        let last = best.iter().nth(2 * PLACES_WATCHED - 1).copied();
+        Self { last, places: best.len().min(2 * PLACES_WATCHED) }
+    }
 }
 
 impl Default for Leaderboard {
@@ -63,10 +92,10 @@ impl Leaderboard {
     /// An empty board for a store without votes.
     #[must_use]
     pub fn new() -> Self {
-        Self { best: BTreeSet::new(), held: HashMap::new(), threshold: None, version: 1 }
+        Self { best: BTreeSet::new(), held: HashMap::default(), threshold: None, watched: Watched::default(), version: 1 }
     }
 
-    /// Grows whenever an option among the best 100 changes its votes or its place.
+    /// Grows whenever an option among the best 100 changes its votes or its place, and at times when one close behind them does.
     #[must_use]
     pub const fn version(&self) -> u64 {
         self.version
@@ -139,6 +168,7 @@ impl Leaderboard {
         }
         self.threshold = if complete { None } else { self.best.last().copied() };
         self.trim();
+        self.watched = Watched::of(&self.best);
         if self.top(PLACES_WATCHED) != before {
             self.version += 1;
         }
@@ -162,19 +192,24 @@ impl Leaderboard {
     }
 
     fn insert(&mut self, rank: Rank) {
-        self.best.insert(rank);
-        self.note_change(rank);
+        if self.best.insert(rank) && self.watched.has(rank) {
+            self.watched.places += 1;
+            self.note_change();
+        }
     }
 
     fn remove(&mut self, rank: Rank) {
-        self.note_change(rank);
-        self.best.remove(&rank);
+        if self.best.remove(&rank) && self.watched.has(rank) {
+            self.watched.places -= 1;
+            self.note_change();
+        }
     }
 
-    fn note_change(&mut self, rank: Rank) {
-        let among_watched = self.best.iter().nth(PLACES_WATCHED).is_none_or(|first_beyond| rank <= *first_beyond);
-        if among_watched {
-            self.version += 1;
+    fn note_change(&mut self) {
+        self.version += 1;
+        let may_end = self.watched.last.is_none() && self.best.len() > 3 * PLACES_WATCHED;
+        if may_end || self.watched.is_off() {
+            self.watched = Watched::of(&self.best);
         }
     }
 

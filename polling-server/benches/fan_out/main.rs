@@ -64,7 +64,6 @@ async fn measure(count: usize) {
         "GET /polls/{poll}/live HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
          sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
     );
-    let mut voting = Load::open(server.api, 1, votes, 0).await;
     let (mut frames, mut floors, mut latency) = (Vec::new(), Vec::new(), Histogram::<u64>::new(3).expect("sound"));
     let (mut memory, mut idle, mut bytes) = (0, Duration::ZERO, 0);
     for turn in 0..TURNS {
@@ -78,6 +77,7 @@ async fn measure(count: usize) {
             tokio::time::sleep(IDLE).await;
             idle = server.processor_time() - started;
         }
+        let mut voting = Load::open(server.api, 1, Rc::clone(&votes), (turn * CHANGES) as u64).await;
         let started = server.processor_time();
         for _ in 0..CHANGES {
             tokio::time::sleep(PAUSE).await;

@@ -141,7 +141,8 @@ async fn recount(connection: &mut Connection, poll: PollId) -> Result<Option<(i6
         match column::<Option<i64>>(row, "votes")? {
             None => kept = Some(row),
             Some(votes) => {
-                added.push((column::<Option<&[u8]>>(row, "choices")?, sound(u64::try_from(votes).ok(), "a sum of votes")?))
+                let votes = sound(u64::try_from(votes).ok(), "a sum of votes")?;
+                added.push((column::<Option<&[u8]>>(row, "choices")?, votes));
             }
         }
     }

@@ -40,12 +40,14 @@ pub mod store;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 
+pub mod audit;
 pub mod bus;
 pub mod ingest;
 pub mod leaderboard;
 pub mod schedule;
 
 pub mod open;
+pub mod open_audit;
 #[cfg(feature = "kafka")]
 mod open_kafka;
 #[cfg(feature = "postgres")]

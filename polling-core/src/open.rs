@@ -219,7 +219,7 @@ impl OpenError {
 pub(crate) struct Parts<'a> {
     role: &'static str,
     whole: &'a str,
-    scheme: &'a str,
+    pub(crate) scheme: &'a str,
     path: &'a str,
     parameters: Vec<(&'a str, &'a str)>,
 }
@@ -233,7 +233,7 @@ impl<'a> Parts<'a> {
         Self { role, whole: url, scheme, path, parameters }
     }
 
-    fn unknown_scheme(&self, known: &[&str]) -> OpenError {
+    pub(crate) fn unknown_scheme(&self, known: &[&str]) -> OpenError {
         OpenError::UnknownScheme {
             role: self.role,
             url: redacted_url(self.whole),
@@ -486,7 +486,7 @@ async fn open_postgres(store: &Parts<'_>) -> Result<Store, OpenError> {
 }
 
 #[cfg_attr(not(feature = "postgres"), expect(clippy::unused_async, reason = "the same signature as with the feature"))]
-async fn open_bus(bus: &Parts<'_>) -> Result<Arc<dyn UpdateBus>, OpenError> {
+pub(crate) async fn open_bus(bus: &Parts<'_>) -> Result<Arc<dyn UpdateBus>, OpenError> {
     match bus.scheme {
         #[cfg(feature = "postgres")]
         "postgres" | "postgresql" => {

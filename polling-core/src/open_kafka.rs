@@ -8,7 +8,7 @@ use crate::bus::kafka::KafkaBus;
 use crate::kafka::{Cluster, KafkaOpenError, TopicRules, ensure_topic};
 use crate::open::{OpenError, Parts};
 use crate::sink::kafka::{KafkaSink, WAITING_VOTES_DEFAULT};
-use crate::source::kafka::{GROUP_DEFAULT, KafkaSource};
+use crate::source::kafka::{GROUP_DEFAULT, KafkaRetainedLog, KafkaSource};
 
 /// What stands before the name of a setting that goes to librdkafka as it is.
 const PASSED_THROUGH: &str = "librdkafka.";
@@ -117,6 +117,11 @@ pub(crate) async fn open_log(options: &LogOptions) -> Result<(Arc<KafkaSink>, Ar
     let sink = KafkaSink::open(cluster, &*rules.name, *capacity).map_err(KafkaOpenError::Client)?;
     let source = KafkaSource::new(cluster.clone(), &*rules.name, &**group).accepting_unreadable(*accept_unreadable);
     Ok((Arc::new(sink), Arc::new(source)))
+}
+
+/// The log as an auditor reads it. Nothing is opened, made or checked.
+pub(crate) fn retained_log(options: &LogOptions) -> KafkaRetainedLog {
+    KafkaRetainedLog::new(options.cluster.clone(), &*options.rules.name)
 }
 
 pub(crate) async fn open_bus(options: &BusOptions) -> Result<Arc<KafkaBus>, KafkaOpenError> {

@@ -11,6 +11,8 @@ use polling_core::operate::logging::LogFormat;
 use polling_core::settings::{Setting, SettingError, Settings};
 use thiserror::Error;
 
+use crate::operator::{self, AuditOrder, RecountOrder};
+
 const fn setting(name: &'static str, default: Option<&'static str>, help: &'static str) -> Setting {
     Setting { name, default, help, secret: false }
 }
@@ -31,6 +33,7 @@ Examples:
   polling-worker --log kafka://broker1,broker2,broker3/votes \\
                  --store postgres://polling@database/polling --bus postgres://polling@database/polling
   POLLING_STORE=postgres://polling@database/polling polling-worker --config /etc/polling.toml
+  polling-worker audit --help
 
 Any number of workers may run: they share the partitions of the log.
 A single server needs none, because it counts by itself.
@@ -47,12 +50,28 @@ Exit codes:
   130  stopped at once by a second SIGINT; 143 by a second SIGTERM";
 
 /// What to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Count until told to stop.
     Work,
     /// Ask the worker that runs with this configuration whether it is ready.
     CheckHealth,
+    /// Find out whether what is kept is what was voted.
+    Audit(AuditOrder),
+    /// Make totals what the vote rows add up to.
+    Recount(RecountOrder),
+}
+
+impl Action {
+    /// Which backends have to be shared, by the names of their settings.
+    const fn needs(&self) -> &'static [&'static str] {
+        match self {
+            Self::Work | Self::CheckHealth => &["log", "store", "bus"],
+            Self::Audit(AuditOrder { from_log: true, .. }) => &["log", "store"],
+            Self::Audit(_) => &["store"],
+            Self::Recount(_) => &["store", "bus"],
+        }
+    }
 }
 
 /// The configuration, checked.
@@ -93,6 +112,9 @@ pub enum ConfigError {
         /// Why, as a sentence without its end.
         reason: String,
     },
+    /// Something that is said to name a poll and does not.
+    #[error("--poll is {0:?} and must be the id of a poll")]
+    Poll(String),
     /// A mistake in a setting.
     #[error(transparent)]
     Setting(#[from] SettingError),
@@ -118,7 +140,7 @@ impl Config {
         let text = |name| settings.get(name).unwrap_or_default().to_owned();
         let urls = Urls { log: text("log"), store: text("store"), bus: text("bus"), data_dir: text("data-dir").into() };
         errors.extend(polling_core::open::check(&urls).into_iter().map(ConfigError::from));
-        errors.extend(not_shared(&settings).into_iter().map(ConfigError::from));
+        errors.extend(not_shared(&settings, action.needs()).into_iter().map(ConfigError::from));
         let printed = settings.print();
         let warnings = settings.warnings().to_vec();
         match (admin_listen, log_format) {
@@ -135,7 +157,7 @@ impl Config {
 }
 
 /// What is in the memory or on the disk of one process cannot be shared with servers and other workers.
-fn not_shared(settings: &Settings) -> Vec<SettingError> {
+fn not_shared(settings: &Settings, needed: &[&str]) -> Vec<SettingError> {
     [
         ("log", &["kafka:"][..], "a worker reads what servers wrote, so the log must be kafka://…"),
         ("store", &["postgres:", "postgresql:"], "servers show what workers counted, so the store must be postgres://…"),
@@ -144,7 +166,7 @@ fn not_shared(settings: &Settings) -> Vec<SettingError> {
     .into_iter()
     .filter(|(name, shared, _)| {
         let url = settings.get(name).unwrap_or_default();
-        !shared.iter().any(|scheme| url.starts_with(scheme))
+        needed.contains(name) && !shared.iter().any(|scheme| url.starts_with(scheme))
     })
     .map(|(name, _, expected)| settings.bad_value(name, expected))
     .collect()
@@ -160,6 +182,8 @@ fn resolve(
 ) -> Result<(Action, Settings), Vec<ConfigError>> {
     let matches = command().try_get_matches_from(arguments).map_err(|error| vec![error.into()])?;
     let (action, matches) = match matches.subcommand() {
+        Some((operator::AUDIT, audit)) => (Action::Audit(AuditOrder::of(audit).map_err(not_a_poll)?), audit.clone()),
+        Some((operator::RECOUNT, recount)) => (Action::Recount(RecountOrder::of(recount).map_err(not_a_poll)?), recount.clone()),
         Some((_, health)) => (Action::CheckHealth, health.clone()),
         None => (Action::Work, matches),
     };
@@ -174,6 +198,10 @@ fn resolve(
         .map_err(|errors| errors.into_iter().map(ConfigError::from).collect())
 }
 
+fn not_a_poll(text: String) -> Vec<ConfigError> {
+    vec![ConfigError::Poll(text)]
+}
+
 fn command() -> Command {
     let flags = SETTINGS.iter().map(|setting| {
         let default = setting.default.map_or_else(String::new, |default| format!(" [default: {default}]"));
@@ -186,6 +214,8 @@ fn command() -> Command {
         .after_help(HELP)
         .args(flags)
         .subcommand(Command::new("healthcheck").about("Exit 0 when the worker with this configuration is ready, 1 when not"))
+        .subcommand(operator::audit_command())
+        .subcommand(operator::recount_command())
 }
 
 fn read_file(path: &str) -> Result<BTreeMap<String, String>, ConfigError> {
@@ -226,6 +256,22 @@ mod tests {
         let mistakes = mistakes(&["--store", "sqlite:polling.db"], &[("POLLING_LOG_FORMAT", "xml")]);
         assert!(mistakes.iter().any(|mistake| mistake.starts_with("--store is \"sqlite:polling.db\"")), "{mistakes:?}");
         assert!(mistakes.iter().any(|mistake| mistake.starts_with("POLLING_LOG_FORMAT is \"xml\"")), "{mistakes:?}");
+    }
+
+    #[test]
+    fn an_auditor_needs_a_store_and_polls_that_can_be() {
+        let store = "postgres://me@db/polls";
+        assert_eq!(
+            mistakes(&["audit", "--poll", "first", "--store", store], &[])[0],
+            "--poll is \"first\" and must be the id of a poll"
+        );
+        let without = |mistakes: Vec<String>, needed| mistakes.iter().any(|mistake| mistake.contains(needed));
+        assert!(without(mistakes(&["audit"], &[]), "the store must be postgres://…"));
+        assert!(without(mistakes(&["audit", "--from-log", "--store", store], &[]), "the log must be kafka://…"));
+        assert!(without(mistakes(&["recount", "--store", store], &[]), "the bus must be kafka://…"));
+        let arguments = ["polling-worker", "audit", "--json", "--store", store].map(OsString::from);
+        let (action, _) = Config::read(arguments, &BTreeMap::new()).expect("sound");
+        assert_eq!(action, Action::Audit(AuditOrder { polls: Vec::new(), from_log: false, without_log: false, json: true }));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 mod admin;
 mod bounded;
 pub mod config;
+pub mod operator;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -89,6 +90,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: impl Into
             work_until_signalled(&config)
         }
         Action::CheckHealth => check_health(&config),
+        Action::Audit(order) => {
+            logging::start(config.log_format, filter);
+            until_signalled(|shutdown| operator::audit(&config, &order, shutdown)).unwrap_or_else(|exit| exit)
+        }
+        Action::Recount(order) => {
+            logging::start(config.log_format, filter);
+            until_signalled(|shutdown| operator::recount(&config, &order, shutdown)).unwrap_or_else(|exit| exit)
+        }
     }
 }
 
@@ -118,12 +127,13 @@ fn check_health(config: &Config) -> Exit {
     }
 }
 
-fn work_until_signalled(config: &Config) -> Exit {
+/// Runs until the end, and tells the work when a signal wants it to stop. `Err`: it was not begun.
+fn until_signalled<T>(work: impl AsyncFnOnce(Shutdown) -> T) -> Result<T, Exit> {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "failed to start the runtime");
-            return Exit::Internal;
+            return Err(Exit::Internal);
         }
     };
     let worked = runtime.block_on(async {
@@ -132,18 +142,23 @@ fn work_until_signalled(config: &Config) -> Exit {
             // A process that cannot be told to stop can still be killed, and loses nothing by it.
             tracing::error!(error = &error as &dyn std::error::Error, "signals cannot be listened for");
         }
-        work(config, shutdown).await
+        work(shutdown).await
     });
     runtime.shutdown_timeout(LEFT_BEHIND);
-    match worked {
-        Ok(()) => {
+    Ok(worked)
+}
+
+fn work_until_signalled(config: &Config) -> Exit {
+    match until_signalled(async |shutdown| work(config, shutdown).await) {
+        Ok(Ok(())) => {
             tracing::info!("stopped");
             Exit::Success
         }
-        Err(error) => {
+        Ok(Err(error)) => {
             tracing::error!("{}", chain(&error));
             error.exit()
         }
+        Err(exit) => exit,
     }
 }
 

@@ -27,6 +27,8 @@ pub enum Exit {
     Internal = 70,
     /// A file cannot be read or written.
     Io = 74,
+    /// It was told to stop before it had done what was asked.
+    Interrupted = 75,
 }
 
 impl From<Exit> for ExitCode {

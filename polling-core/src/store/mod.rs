@@ -6,6 +6,8 @@ pub mod postgres;
 #[cfg(feature = "postgres")]
 mod postgres_apply;
 #[cfg(feature = "postgres")]
+pub(crate) mod postgres_audit;
+#[cfg(feature = "postgres")]
 mod postgres_copy;
 #[cfg(feature = "postgres")]
 mod postgres_lane;
@@ -25,7 +27,7 @@ mod postgres_statements;
 mod postgres_traits;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod rows;
-mod settle;
+pub(crate) mod settle;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 #[cfg(feature = "sqlite")]

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::StoreError;
+pub use super::postgres_audit::PostgresAudit;
 use super::postgres_lane::{Held, Lane, LaneLimits, Query, Stopped};
 use super::postgres_memory::Memory;
 pub use super::postgres_options::{PostgresOptions, PostgresTls};

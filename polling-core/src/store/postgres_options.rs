@@ -14,6 +14,9 @@ const MIGRATION_LOCK_TIMEOUT: &str = "2s";
 /// a worker that was frozen holds back whoever counts its partitions for no longer than this.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
+/// How long a statement of an auditor may take: some hundred millions of votes.
+pub(super) const AUDIT_STATEMENT_TIMEOUT: Duration = Duration::from_secs(600);
+
 /// Where the server is and how long to wait for it. Start from [`new`](Self::new) and change what you need.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -195,6 +198,21 @@ impl PostgresOptions {
             ("enable_mergejoin", off()),
             ("jit", off()),
         ])
+    }
+
+    /// For auditors. Each statement sees one moment and cannot write, and has the time that a walk through all votes takes.
+    pub(super) fn for_auditing(&self) -> Result<PgConnectOptions, PostgresOpenError> {
+        self.connecting(&[
+            ("statement_timeout", millis(AUDIT_STATEMENT_TIMEOUT)),
+            ("default_transaction_isolation", "repeatable read".to_owned()),
+            ("default_transaction_read_only", "on".to_owned()),
+            ("jit", "off".to_owned()),
+        ])
+    }
+
+    /// For whoever mends totals, and has to add them up for that.
+    pub(super) fn for_mending(&self) -> Result<PgConnectOptions, PostgresOpenError> {
+        self.connecting(&[("statement_timeout", millis(AUDIT_STATEMENT_TIMEOUT)), ("jit", "off".to_owned())])
     }
 
     /// For sessions that listen: none of their statements takes longer than a moment.

@@ -49,8 +49,8 @@ pub(super) fn vote_id(row: &PgRow) -> Result<VoteId, StoreError> {
     Ok(VoteId(column(row, "vote_id")?))
 }
 
-/// A poll as it stands in the store, from the columns of a poll.
-pub(super) fn kept_poll(row: &PgRow) -> Result<KeptPoll, StoreError> {
+/// The definition of a poll, from the columns of a poll.
+pub(super) fn definition(row: &PgRow) -> Result<Poll, StoreError> {
     let owner: Vec<u8> = column(row, "owner")?;
     let poll = PollParts {
         id: poll_id(row)?,
@@ -63,7 +63,12 @@ pub(super) fn kept_poll(row: &PgRow) -> Result<KeptPoll, StoreError> {
         closes_at: optional_time(row, "closes_at")?,
         owner: OwnerKey(sound(owner.try_into().ok(), "the owner of a poll")?),
     };
-    let poll = sound(Poll::from_parts(poll), "a poll")?;
+    sound(Poll::from_parts(poll), "a poll")
+}
+
+/// A poll as it stands in the store, from the columns of a poll.
+pub(super) fn kept_poll(row: &PgRow) -> Result<KeptPoll, StoreError> {
+    let poll = definition(row)?;
     let tally = tally(row)?;
     if tally.totals.votes.len() != poll.options.len() {
         return Err(StoreError::Damaged(format!("the tally of the poll {} has not its options", poll.id)));
@@ -78,9 +83,14 @@ pub(super) fn kept_poll(row: &PgRow) -> Result<KeptPoll, StoreError> {
 
 pub(super) fn tally(row: &PgRow) -> Result<Tally, StoreError> {
     let version = Version { epoch: count(row, "epoch")?, number: count(row, "version")? };
+    Ok(Tally { poll: poll_id(row)?, version, totals: totals(row)? })
+}
+
+/// The totals that are kept, whether or not they are those of the poll's options.
+pub(super) fn totals(row: &PgRow) -> Result<Totals, StoreError> {
     let votes: Vec<i64> = column(row, "tally")?;
     let votes = sound(votes.into_iter().map(|votes| u64::try_from(votes).ok()).collect(), "a tally")?;
-    Ok(Tally { poll: poll_id(row)?, version, totals: Totals { voters: count(row, "voters")?, votes } })
+    Ok(Totals { voters: count(row, "voters")?, votes })
 }
 
 /// A vote or retraction that stands, as a row of `votes`.
@@ -109,6 +119,18 @@ pub(super) fn checkpoint(row: &PgRow) -> Result<(Partition, Offset, Option<Recor
     let next = sound(Offset::new(column(row, "next_offset")?), "a checkpoint")?;
     let last = sound(rows::optional_digest(column(row, "last_digest")?), "a checkpoint")?;
     Ok((partition(row)?, next, last))
+}
+
+/// How the records of a partition ended, from a row of `checkpoints`.
+pub(super) fn outcome_counts(row: &PgRow) -> Result<OutcomeCounts, StoreError> {
+    Ok(OutcomeCounts {
+        counted: count(row, "counted")?,
+        superseded: count(row, "superseded")?,
+        duplicate: count(row, "duplicate")?,
+        late: count(row, "late")?,
+        invalid: count(row, "invalid")?,
+        repeated: count(row, "repeated")?,
+    })
 }
 
 pub(super) fn option_id(row: &PgRow) -> Result<OptionId, StoreError> {

@@ -164,6 +164,23 @@ async fn migrate_through(
     Ok(PostgresMigration { from, to: known })
 }
 
+/// Makes sure that the tables are those that this program knows, without changing anything.
+pub(super) async fn check_schema(options: &PostgresOptions) -> Result<(), PostgresOpenError> {
+    let known = migrator().iter().map(|migration| migration.version).max().unwrap_or(0);
+    let mut connection = connect(options, &options.for_clients()?).await?;
+    let found = version(&mut connection, options).await;
+    discard(connection).await;
+    match found? {
+        found if found > known => Err(PostgresOpenError::NewerSchema { url: options.shown(), found, known }),
+        found if found < known => {
+            let detail =
+                format!("it has version {found}, and this program needs version {known}, which a server or a worker makes");
+            Err(PostgresOpenError::wrong_schema(options, detail))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The version of the schema; 0 when there is none yet.
 async fn version(connection: &mut PostgresConnection, options: &PostgresOptions) -> Result<i64, PostgresOpenError> {
     let failed = |error| PostgresOpenError::of(options, error);

@@ -195,6 +195,50 @@ pub(super) const HISTORY: &str = concat!(
      FROM added CROSS JOIN LATERAL generate_series(1, length(choices)) AS place GROUP BY 1, 2"
 );
 
+// Auditing.
+/// Has the server end what it does for a client that has gone away, where it can: since version 14.
+pub(super) const NOTICE_LOST_CLIENTS: &str =
+    "SELECT set_config(name, '1000', false) FROM pg_settings WHERE name = 'client_connection_check_interval'";
+/// Within a transaction that has not asked for anything yet: all that it asks for is of one moment.
+pub(super) const ONE_MOMENT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+pub(super) const POLL_IDS: &str = "SELECT id FROM polls WHERE id > $1 ORDER BY id LIMIT $2";
+pub(super) const FIND_ANY_NUMBER: &str = "SELECT number FROM polls WHERE id = $1";
+/// One row has what is kept of the poll with the number `$1`, or none when there is no such poll; the others are what its vote rows add up
+/// to, of the same moment: the voters where there are no choices, and elsewhere the votes of the option that is their only one. Added up
+/// as in [`HISTORY`].
+pub(super) const RECOUNT: &str = "WITH kept AS MATERIALIZED (SELECT id, voters, tally, cardinality(poll_texts.options) AS options \
+     FROM polls JOIN poll_texts ON poll_texts.poll = polls.number WHERE number = $1), \
+     added AS MATERIALIZED (SELECT choices, count(*) AS votes FROM votes WHERE poll = $1 AND choices IS NOT NULL GROUP BY choices) \
+     SELECT NULL::bytea AS choices, NULL::bigint AS votes, id, voters, tally, options FROM kept \
+     UNION ALL SELECT NULL, coalesce(sum(votes), 0)::bigint, NULL, NULL, NULL, NULL FROM added \
+     UNION ALL SELECT substr(choices, place, 1), sum(votes)::bigint, NULL, NULL, NULL, NULL \
+     FROM added CROSS JOIN LATERAL generate_series(1, length(choices)) AS place GROUP BY 1";
+/// What is kept beside the checkpoints.
+macro_rules! counters {
+    () => {
+        "log_partition, next_offset, counted, superseded, duplicate, late, invalid, repeated, \
+         CASE WHEN digested_offset = next_offset THEN last_digest END AS last_digest "
+    };
+}
+pub(super) const COUNTERS: &str = concat!("SELECT ", counters!(), "FROM checkpoints");
+/// The same and, of the same moment, how many votes stand and how many retractions took effect, whether they stand or were followed by a
+/// vote. One row at least.
+pub(super) const COUNTERS_WITH_ROWS: &str = concat!(
+    "SELECT ",
+    counters!(),
+    ", rows.standing FROM (SELECT (SELECT count(*) FROM votes) + (SELECT count(*) FROM past_votes WHERE outcome = 1) AS standing) AS rows \
+     LEFT JOIN checkpoints ON true"
+);
+/// `$1` the polls, or NULL for all; after the poll `$2`, at most `$3`.
+pub(super) const LEDGER_POLLS: &str = "SELECT polls.number, polls.id, polls.archived, polls.voters, polls.max_choices, \
+     polls.allow_change, polls.results, polls.opens_at, polls.closes_at, polls.tally, \
+     poll_texts.owner, poll_texts.question, poll_texts.options \
+     FROM polls JOIN poll_texts ON poll_texts.poll = polls.number \
+     WHERE ($1::uuid[] IS NULL OR polls.id = ANY($1)) AND polls.id > $2 ORDER BY polls.id LIMIT $3";
+/// Of several who mend, one at a time: what each adds is right only once. Counting does not wait for it.
+pub(super) const LOCK_MENDING: &str = "SELECT pg_advisory_xact_lock(hashtextextended('mend ' || current_schema(), 0))";
+pub(super) const MEND: &str = "UPDATE polls SET version = version + 1, voters = $2, tally = $3 WHERE number = $1";
+
 /// All that can be prepared.
 #[cfg(feature = "test-util")]
 pub(super) const ALL: &[&str] = &[
@@ -236,6 +280,15 @@ pub(super) const ALL: &[&str] = &[
     STANDING,
     FIND_NUMBER,
     HISTORY,
+    NOTICE_LOST_CLIENTS,
+    POLL_IDS,
+    FIND_ANY_NUMBER,
+    RECOUNT,
+    COUNTERS,
+    COUNTERS_WITH_ROWS,
+    LEDGER_POLLS,
+    LOCK_MENDING,
+    MEND,
 ];
 
 /// Those of a batch that name tables which grow.

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
+use polling_core::audit::{Extent, Record, RetainedLog};
 use polling_core::bus::kafka::KafkaBus;
 use polling_core::bus::{Notice, Update, UpdateBus};
 use polling_core::checkpoint::{Offset, Partition, RecordDigest};
@@ -15,7 +16,7 @@ use polling_core::fault::{Faults, FaultyBus, FaultySink};
 use polling_core::kafka::{Cluster, TopicError, TopicRules, ensure_topic};
 use polling_core::open::{Urls, open};
 use polling_core::sink::kafka::KafkaSink;
-use polling_core::source::kafka::KafkaSource;
+use polling_core::source::kafka::{KafkaRetainedLog, KafkaSource};
 use polling_core::source::{SourceEvent, VoteSource};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
@@ -34,6 +35,7 @@ real_tests! {
     urls_open_a_log_and_a_bus,
     a_topic_is_created_by_its_rules_and_a_weak_one_is_refused,
     records_that_are_gone_stop_their_partition_and_no_other,
+    an_onlooker_reads_what_is_retained,
     a_topic_that_is_replaced_while_it_is_read_stops,
     a_topic_that_is_replaced_while_nobody_reads_stops,
     a_worker_that_closes_is_replaced_within_five_seconds,
@@ -190,6 +192,32 @@ async fn records_that_are_gone_stop_their_partition_and_no_other(cluster: Cluste
     // A person has decided.
     source.start(Partition(0), offset(6), None).await.expect("started");
     read(&source, Partition(0), 6, 4).await;
+}
+
+async fn an_onlooker_reads_what_is_retained(cluster: Cluster) {
+    let topic = fresh("retained");
+    let log = KafkaRetainedLog::new(cluster.clone(), &*topic);
+    let missing = log.extents().await.expect_err("there is no topic");
+    assert!(std::error::Error::source(&missing).is_some_and(|why| why.to_string().contains("there is no topic")), "{missing:?}");
+    create(cluster.brokers(), &topic, 2, &[]).await;
+    // More than one piece.
+    let records = votes(2500);
+    write(&cluster, &topic, 0, &records);
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&topic, 0, ClientOffset::Offset(6)).expect("added");
+    admin(cluster.brokers()).delete_records(&list, &options()).await.expect("deleted");
+    let extents = log.extents().await.expect("the brokers answer");
+    let expected = [
+        (Partition(0), Extent { first: offset(6), end: offset(2500) }),
+        (Partition(1), Extent { first: offset(0), end: offset(0) }),
+    ];
+    assert_eq!(extents, expected.into());
+    let pieces: Vec<Vec<Record>> = log.read(Partition(0), offset(6), offset(2400)).try_collect().await.expect("read");
+    let read: Vec<(Offset, &[u8])> = pieces.iter().flatten().map(|record| (record.offset, &*record.bytes)).collect();
+    let wanted = records[6..2400].iter().enumerate().map(|(index, bytes)| (offset(6).plus(index), &**bytes));
+    assert!(read.into_iter().eq(wanted));
+    let gone = log.read(Partition(0), offset(4), offset(8)).next().await;
+    assert!(matches!(gone, Some(Err(_))), "{gone:?}");
 }
 
 async fn a_topic_that_is_replaced_while_it_is_read_stops(cluster: Cluster) {

@@ -1,6 +1,7 @@
 //! Tests against a real PostgreSQL. Without one each of them is ignored, and the reason stands before the list; with
 //! `POLLING_REQUIRE_BACKENDS=1` they fail instead.
 
+mod auditing;
 #[path = "../it/crashes.rs"]
 #[expect(dead_code, unused_imports, reason = "schedules of faults, of which these tests need a part")]
 mod crashes;
@@ -41,7 +42,8 @@ pub(crate) use tests;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let tests: Vec<&Test> = [suites::TESTS, workers::TESTS, faults::TESTS, opening::TESTS].into_iter().flatten().collect();
+    let tests: Vec<&Test> =
+        [suites::TESTS, workers::TESTS, auditing::TESTS, faults::TESTS, opening::TESTS].into_iter().flatten().collect();
     let wanted = |test: &&Test| arguments.filter.as_ref().is_none_or(|filter| test.name.contains(filter.as_str()));
     // Nobody starts a server to print a list.
     let found = if arguments.list || !tests.iter().any(wanted) { Err("not looked for".to_owned()) } else { Server::find() };

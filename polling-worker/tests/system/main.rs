@@ -20,6 +20,7 @@ mod wait;
 mod watcher;
 
 mod crashes;
+mod operator;
 mod outages;
 mod starting;
 mod whole;
@@ -77,7 +78,7 @@ fn main() -> ExitCode {
     }
     let mut arguments = Arguments::from_args();
     arguments.test_threads = arguments.test_threads.or(Some(TEST_THREADS));
-    let tests = [whole::TESTS, crashes::TESTS, outages::TESTS, starting::TESTS].into_iter().flatten();
+    let tests = [whole::TESTS, crashes::TESTS, outages::TESTS, starting::TESTS, operator::TESTS].into_iter().flatten();
     let all = || tests.clone().chain(outages::BEHIND_GATES);
     let wanted = |test: &Test| arguments.filter.as_ref().is_none_or(|filter| test.name.contains(filter.as_str()));
     // Nobody starts servers to print a list.

@@ -91,6 +91,21 @@ pub(crate) fn worker(urls: &Urls) -> Program {
     Program::start("worker", with_urls(&mut command, urls))
 }
 
+/// Starts a command of an operator.
+pub(crate) fn worker_command(urls: &Urls, arguments: &[&str]) -> Program {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_polling-worker"));
+    Program::start("command", with_urls(&mut command, urls).args(arguments))
+}
+
+/// Runs a command of an operator to its end; answers how it ended and what it printed.
+pub(crate) async fn finished(urls: &Urls, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_polling-worker"));
+    let ended = soon("a command ends", with_urls(&mut command, urls).args(arguments).kill_on_drop(true).output()).await;
+    let output = ended.expect("the command starts");
+    eprint!("{}", String::from_utf8_lossy(&output.stderr));
+    (output.status.code(), String::from_utf8(output.stdout).expect("text"))
+}
+
 /// A server that takes requests.
 pub(crate) struct Server {
     /// Ends with it.

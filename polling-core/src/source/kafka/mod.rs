@@ -14,6 +14,7 @@
 
 mod assembly;
 mod reader;
+mod retained;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,7 @@ use tokio::sync::watch as signal;
 
 use self::assembly::Generation;
 use self::reader::{Command, End, Event, Group, Reader, State};
+pub use self::retained::KafkaRetainedLog;
 use super::{Refused, SourceError, SourceEvent, VoteSource};
 use crate::checkpoint::{Batch, Offset, Partition, RecordDigest};
 use crate::kafka::{Cluster, Extent, Reachability, View};

@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::api::problem::{Problem, response_of_status};
 use crate::api::problem_kind::ProblemKind;
+use crate::transport::client_address::share_holder;
 
 /// Bytes of a message from a client, at most: a hundred polls to subscribe to.
 pub const MESSAGE_BYTES_MAX: usize = 4096;
@@ -34,7 +35,7 @@ pub type Socket = WebSocketStream<Upgraded>;
 pub struct SocketLimits {
     /// In the whole server.
     pub total: usize,
-    /// From one address.
+    /// From one address, or from one network of IPv6 that is [as good as one](share_holder).
     pub per_address: usize,
 }
 
@@ -100,6 +101,7 @@ impl Doorkeeper {
     ///
     /// `unavailable` when the server is full, `rate-limited` when the address has all that it may have.
     pub fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Place, Problem> {
+        let address = share_holder(address);
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         if inside.total >= self.limits.total {
             return Err(Problem::with_detail(
@@ -239,5 +241,14 @@ mod tests {
         drop(place);
         assert_eq!(doorkeeper.inside(), 2);
         assert!(doorkeeper.enter(second).is_ok());
+    }
+
+    #[test]
+    fn a_customer_with_many_addresses_has_the_places_of_one() {
+        let doorkeeper = doorkeeper();
+        let address = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let _places = ["2001:db8::1", "2001:db8::2"].map(|own| doorkeeper.enter(address(own)).expect("room"));
+        assert_eq!(doorkeeper.enter(address("2001:db8::3")).expect_err("full").kind(), ProblemKind::RateLimited);
+        assert!(doorkeeper.enter(address("2001:db8:0:1::1")).is_ok());
     }
 }

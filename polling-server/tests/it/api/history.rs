@@ -192,6 +192,25 @@ async fn a_history_is_read_once_for_all_who_ask_and_again_when_there_are_votes()
 }
 
 #[tokio::test]
+async fn other_steps_do_not_have_a_large_poll_read_again_at_once() {
+    let (server, slow) = slow(Duration::from_millis(150));
+    let poll = opened(&server, json!({})).await;
+    history(&server, &poll, "?step=60").await.expect(200);
+    for step in [61, 62, 63] {
+        let refused = history(&server, &poll, &format!("?step={step}")).await;
+        refused.expect_problem(503, "unavailable");
+        let seconds: u64 = refused.header("retry-after").parse().expect("whole seconds");
+        assert!((1..=2).contains(&seconds), "{seconds}");
+    }
+    history(&server, &poll, "?step=60").await.expect(200);
+    assert_eq!(slow.reads.load(Ordering::SeqCst), 1);
+    history(&server, &poll, "").await.expect(200);
+    assert_eq!(slow.reads.load(Ordering::SeqCst), 2, "whoever leaves the steps to the server does not wait for others");
+    let other = opened(&server, json!({})).await;
+    history(&server, &other, "?step=60").await.expect(200);
+}
+
+#[tokio::test]
 async fn whoever_gives_up_waiting_has_not_asked_in_vain() {
     let (server, slow) = slow(Duration::from_millis(1500));
     let poll = opened(&server, json!({})).await;

@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Layer;
 
-use crate::transport::body::{Late, TimelyBody};
+use crate::transport::body::{Fate, TimelyBody};
 use crate::transport::client_address::TrustedProxies;
 use crate::transport::flow::Flow;
 use crate::transport::refusal::{explanation, last_problem, problem_bytes};
@@ -277,7 +277,7 @@ fn problem_of(wire: &Wire, unread: &[u8], error: Option<&hyper::Error>) -> Optio
 struct Peer {
     local: LocalAddr,
     remote: SocketAddr,
-    late: Late,
+    fate: Fate,
     flow: Flow,
 }
 
@@ -291,7 +291,7 @@ impl Peer {
         #[cfg(any(target_os = "android", target_os = "linux"))]
         socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
         socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(PEER_SILENCE).with_interval(PEER_SILENCE / 3).with_retries(3))?;
-        Ok(Self { local: LocalAddr(local.into()), remote, late: Late::default(), flow })
+        Ok(Self { local: LocalAddr(local.into()), remote, fate: Fate::default(), flow })
     }
 }
 
@@ -329,12 +329,17 @@ impl<E: Endpoint> Shared<E> {
         let body = if incoming.is_end_stream() {
             Body::empty()
         } else {
-            TimelyBody::new(incoming, self.body_timeout, peer.late.clone()).boxed().into()
+            TimelyBody::new(incoming, self.body_timeout, peer.fate.clone()).boxed().into()
         };
         let client = SocketAddr::new(self.proxies.client(peer.remote.ip(), &parts.headers), peer.remote.port());
         let parts = RequestParts::from((parts, peer.local.clone(), RemoteAddr(client.into()), Scheme::HTTP));
         let answer = AssertUnwindSafe(self.endpoint.call(Request::from_parts(parts, body))).catch_unwind().await;
-        let late = peer.late.take();
+        if peer.fate.take_left() {
+            // hyper needs a moment to see that it has to read the rest, or, where that is still to come, that the connection must end.
+            // Answered before, the client is not told of the end, and loses the request that it sends next.
+            tokio::task::yield_now().await;
+        }
+        let late = peer.fate.take_late();
         match answer.map(|answered| answered.map_or_else(poem::Error::into_response, IntoResponse::into_response)) {
             // What the endpoint made of the error says less than the reason.
             Ok(response) if late && !response.status().is_success() => {

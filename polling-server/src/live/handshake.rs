@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::api::problem::{Problem, response_of_status};
 use crate::api::problem_kind::ProblemKind;
+use crate::telemetry::OPEN_SOCKETS;
 use crate::transport::client_address::share_holder;
 
 /// Bytes of a message from a client, at most: a hundred polls to subscribe to.
@@ -69,12 +70,6 @@ impl Doorkeeper {
         Arc::new(Self { limits, origins, inside: Mutex::default() })
     }
 
-    /// Sockets and streams inside.
-    #[must_use]
-    pub fn inside(&self) -> usize {
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner).total
-    }
-
     /// Refuses a page of another site: it would send the cookies of its visitor along. Without `Origin` it is no browser.
     ///
     /// # Errors
@@ -118,6 +113,7 @@ impl Doorkeeper {
         }
         inside.total += 1;
         inside.by_address.insert(address, own + 1);
+        metrics::gauge!(OPEN_SOCKETS).increment(1.0);
         Ok(Place { doorkeeper: Arc::clone(self), address })
     }
 }
@@ -126,6 +122,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut inside = self.doorkeeper.inside.lock().unwrap_or_else(PoisonError::into_inner);
         inside.total -= 1;
+        metrics::gauge!(OPEN_SOCKETS).decrement(1.0);
         if let Some(own) = inside.by_address.get_mut(&self.address) {
             *own -= 1;
             if *own == 0 {
@@ -239,7 +236,7 @@ mod tests {
         let _third_place = doorkeeper.enter(second).expect("room");
         assert_eq!(doorkeeper.enter(second).expect_err("full").kind(), ProblemKind::Unavailable);
         drop(place);
-        assert_eq!(doorkeeper.inside(), 2);
+        assert_eq!(doorkeeper.inside.lock().expect("nobody panicked").total, 2);
         assert!(doorkeeper.enter(second).is_ok());
     }
 

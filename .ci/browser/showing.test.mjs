@@ -83,7 +83,9 @@ test("another site may frame the results, and nothing else", async (context) => 
   const host = createServer((request, response) => {
     response.setHeader("Content-Type", "text/html");
     response.end(
-      `<title>Host</title><iframe src="${ORIGIN}${path(poll, "/embed")}"></iframe><iframe src="${ORIGIN}${path(poll)}"></iframe>`,
+      `<title>Host</title>${[path(poll, "/embed"), path(poll), "/p/nowhere/embed"]
+        .map((framed) => `<iframe src="${ORIGIN}${framed}"></iframe>`)
+        .join("")}`,
     );
   });
   await new Promise((resolve) => host.listen(0, "127.0.0.1", resolve));
@@ -99,6 +101,11 @@ test("another site may frame the results, and nothing else", async (context) => 
   assert.equal(await framed.getByRole("link", { name: "Vote" }).getAttribute("target"), "_blank");
   assert.equal(await framed.getByRole("button").count(), 0);
   assert.equal(await refused.getByRole("heading", { name: "In a frame?" }).count(), 0);
+  const lost = page.frameLocator("iframe >> nth=2");
+  await lost.getByText("This address leads nowhere.").waitFor();
+  await lost.getByRole("link", { name: "New poll" }).click();
+  await lost.getByText("This address leads nowhere.").waitFor({ state: "detached" });
+  assert.equal(await lost.getByRole("textbox").count(), 0);
 });
 
 test("the page speaks German to those who do, and remembers another choice", async (context) => {

@@ -92,7 +92,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("body-timeout", Some("10s"), "How long the body of a request may take (10ms to 1h)"),
     setting("connections-max", Some("10000"), "HTTP connections at a time; more wait in the system's queue (1 to 1000000)"),
     setting("sockets-max", Some("50000"), "Live sockets and streams of events at a time (1 to 1000000)"),
-    setting("sockets-per-address-max", Some("10000"), "Live sockets and streams of one address at a time (1 to 1000000)"),
+    setting("sockets-per-address-max", Some("10000"), "Live sockets and streams of one address or IPv6 /64 (1 to 1000000)"),
     setting("live-interval-ms", Some("50"), "Milliseconds between two frames of a socket or stream, at least (1 to 60000)"),
     setting("log-format", Some("auto"), "json, text, or auto: text on a terminal and json elsewhere"),
 ];

@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Layer;
 
-use crate::transport::body::{Late, TimelyBody};
+use crate::transport::body::{Fate, TimelyBody};
 use crate::transport::client_address::TrustedProxies;
 use crate::transport::flow::Flow;
 use crate::transport::refusal::{explanation, last_problem, problem_bytes};
@@ -48,6 +48,11 @@ const TARGET_BYTES_MAX: usize = 8 * 1024;
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// How long a silent peer is taken to be there: then it is probed, and given up when that too brings no answer.
 const PEER_SILENCE: Duration = Duration::from_secs(30);
+/// Bytes that the system keeps for a connection without having sent them, at most: more than the largest frame. By itself it keeps up to
+/// 4 MB, so a reader that takes a byte a second would be shown what was true an hour ago, and some hundreds of them would have all the
+/// memory that a machine has for TCP. At the bound the connection waits, and the deadlines for slow readers decide.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const UNSENT_BYTES_MAX: u32 = 64 * 1024;
 /// How long to listen on after the last answer, so that a client in the midst of sending can read it before the reset.
 const LINGER: Duration = Duration::from_secs(1);
 /// How much to listen to then.
@@ -272,7 +277,7 @@ fn problem_of(wire: &Wire, unread: &[u8], error: Option<&hyper::Error>) -> Optio
 struct Peer {
     local: LocalAddr,
     remote: SocketAddr,
-    late: Late,
+    fate: Fate,
     flow: Flow,
 }
 
@@ -283,8 +288,10 @@ impl Peer {
         stream.set_nodelay(true)?;
         let socket = SockRef::from(stream);
         // A peer that vanished without a word would otherwise be kept for hours.
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
         socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(PEER_SILENCE).with_interval(PEER_SILENCE / 3).with_retries(3))?;
-        Ok(Self { local: LocalAddr(local.into()), remote, late: Late::default(), flow })
+        Ok(Self { local: LocalAddr(local.into()), remote, fate: Fate::default(), flow })
     }
 }
 
@@ -322,12 +329,17 @@ impl<E: Endpoint> Shared<E> {
         let body = if incoming.is_end_stream() {
             Body::empty()
         } else {
-            TimelyBody::new(incoming, self.body_timeout, peer.late.clone()).boxed().into()
+            TimelyBody::new(incoming, self.body_timeout, peer.fate.clone()).boxed().into()
         };
         let client = SocketAddr::new(self.proxies.client(peer.remote.ip(), &parts.headers), peer.remote.port());
         let parts = RequestParts::from((parts, peer.local.clone(), RemoteAddr(client.into()), Scheme::HTTP));
         let answer = AssertUnwindSafe(self.endpoint.call(Request::from_parts(parts, body))).catch_unwind().await;
-        let late = peer.late.take();
+        if peer.fate.take_left() {
+            // hyper needs a moment to see that it has to read the rest, or, where that is still to come, that the connection must end.
+            // Answered before, the client is not told of the end, and loses the request that it sends next.
+            tokio::task::yield_now().await;
+        }
+        let late = peer.fate.take_late();
         match answer.map(|answered| answered.map_or_else(poem::Error::into_response, IntoResponse::into_response)) {
             // What the endpoint made of the error says less than the reason.
             Ok(response) if late && !response.status().is_success() => {

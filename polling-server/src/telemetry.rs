@@ -7,6 +7,8 @@ use crate::transport::requests::{REQUEST_SECONDS, REQUESTS};
 
 /// Votes that wait in the log of this process.
 pub const WAITING_VOTES: &str = "polling_log_waiting_votes";
+/// Live sockets and streams of events that are open in this process.
+pub const OPEN_SOCKETS: &str = "polling_open_sockets";
 
 /// Starts recording metrics, unless that was done before.
 ///
@@ -27,6 +29,7 @@ fn describe() {
         Unit::Count,
         "requests and votes that were refused because there were too many"
     );
+    describe_gauge!(OPEN_SOCKETS, Unit::Count, "live sockets and streams of events that are open");
     describe_gauge!(WAITING_VOTES, Unit::Count, "votes that wait in the log of this process");
     describe_counter!("polling_news_lost_total", Unit::Count, "times that news came too fast and some was lost");
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::answer::{Answer, Described, JSON, described, described_empty, with_header};
-use super::history_reads::{HistoryReads, ReadHistory};
+use super::history_reads::{HistoryReads, ReadHistory, Wanted};
 use super::history_steps::{StepSeconds, default_step, steps_of};
 use super::identity::Caller;
 use super::negotiation::require_acceptable;
@@ -50,7 +50,8 @@ impl Histories {
     /// close; the last may still be running, and its point equals the tally. At most 1,000 points; a `step` that makes more is
     /// refused. Without one, the shortest round step is taken that makes at most 200.
     ///
-    /// The history of a poll with very many votes may be some seconds old.
+    /// The history of a poll with very many votes may be some seconds old. With a `step` of one's own it may have to be asked for again:
+    /// 503 then says when.
     #[oai(path = "/polls/:poll_id/history", method = "get", operation_id = "getPollHistory")]
     async fn get(
         &self,
@@ -99,7 +100,8 @@ impl Histories {
         }
         // Without steps there was an error.
         let Some((step, steps)) = steps else { return Err(Problem::new(ProblemKind::Internal)) };
-        let read = self.reads.read(&self.service, poll.id, view.snapshot().tally.version, steps).await?;
+        let wanted = Wanted { poll: poll.id, version: view.snapshot().tally.version, steps, is_default: !is_given };
+        let read = self.reads.read(&self.service, wanted).await?;
         let mut response = tagged_response(caller, &sendable(poll.id, step, &read));
         address_to(&mut response, sight, poll);
         Ok(response)

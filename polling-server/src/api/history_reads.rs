@@ -17,9 +17,13 @@ use crate::service::Service;
 const READS_MAX: usize = 1;
 /// Bytes of histories that are kept: some hundred of the largest, and thousands of small ones.
 const KEPT_BYTES_MAX: u64 = 32 * 1024 * 1024;
-/// A history that took long to read is shown for so many times as long, although votes have come since. So however often somebody
-/// asks for the history of a poll of millions, the store spends at most a tenth of its time on it.
+/// A history that took long to read is shown for so many times as long, although votes have come since, and one in other steps is not
+/// read before then. So however often somebody asks for histories of a poll of millions, and in whatever steps, the store spends at
+/// most a fifth of its time on them: a tenth on the steps that are taken when none are asked for, which nobody else's can keep
+/// waiting, and a tenth on all others.
 const REST_FACTOR: u32 = 10;
+/// Polls of which it is known that they are not to be read again soon, at most: more than can be read slowly within a rest.
+const RESTS_MAX: u64 = 4096;
 /// What is read faster than this is read again whenever there are new votes.
 const QUICK: Duration = Duration::from_millis(100);
 
@@ -37,9 +41,22 @@ struct Kept {
     cost: Duration,
 }
 
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    pub(crate) poll: PollId,
+    /// The newest that is known of the poll.
+    pub(crate) version: Version,
+    pub(crate) steps: Steps,
+    /// Whether the client left it to the server to choose the steps.
+    pub(crate) is_default: bool,
+}
+
 /// The histories that were read lately, by poll and length of a step.
 pub(crate) struct HistoryReads {
     kept: Cache<(PollId, i64), Kept>,
+    /// For polls whose last reading took long, with steps by default and with others: when the next may begin.
+    rests: Cache<(PollId, bool), Instant>,
     turns: Arc<Semaphore>,
 }
 
@@ -50,23 +67,16 @@ impl HistoryReads {
             u32::try_from((kept.read.history.points.len() + 1) * (options * size_of::<u64>() + 64)).unwrap_or(u32::MAX)
         };
         let kept = Cache::builder().max_capacity(KEPT_BYTES_MAX).weigher(weigher).build();
-        Self { kept, turns: Arc::new(Semaphore::new(READS_MAX)) }
+        Self { kept, rests: Cache::new(RESTS_MAX), turns: Arc::new(Semaphore::new(READS_MAX)) }
     }
 
-    /// The history of a poll that is known at `version`. A client that gives up waiting does not cut the reading short: the next one
-    /// finds what it came to.
+    /// A history. A client that gives up waiting does not cut the reading short: the next one finds what it came to.
     ///
     /// # Errors
     ///
     /// `poll-not-found`, `unavailable`.
-    pub(crate) async fn read(
-        &self,
-        service: &Service,
-        poll: PollId,
-        version: Version,
-        steps: Steps,
-    ) -> Result<ReadHistory, Problem> {
-        if let Some(read) = usable(&self.kept, poll, version, steps) {
+    pub(crate) async fn read(&self, service: &Service, wanted: Wanted) -> Result<ReadHistory, Problem> {
+        if let Some(read) = self.known(wanted)? {
             return Ok(read);
         }
         let turn = store_calls::within(service.limits.deadline, Arc::clone(&self.turns).acquire_owned()).await;
@@ -74,32 +84,50 @@ impl HistoryReads {
         let Some(Ok(turn)) = turn else {
             return Err(Problem::with_detail(ProblemKind::Unavailable, "other histories are being read"));
         };
-        let (kept, tallies) = (self.kept.clone(), Arc::clone(&service.tallies));
+        // Whoever had the turn before may have read the same.
+        if let Some(read) = self.known(wanted)? {
+            return Ok(read);
+        }
+        let Wanted { poll, steps, is_default, .. } = wanted;
+        let (kept, rests, tallies) = (self.kept.clone(), self.rests.clone(), Arc::clone(&service.tallies));
         let reading = async move {
             let _turn = turn;
-            // Whoever had the turn before may have read the same.
-            if let Some(read) = usable(&kept, poll, version, steps) {
-                return Ok(Some(read));
-            }
             let read_at = Instant::now();
-            let Some(history) = tallies.history(poll, steps).await? else { return Ok::<_, StoreError>(None) };
+            let answer = tallies.history(poll, steps).await;
+            let cost = read_at.elapsed();
+            if cost > QUICK {
+                // Also when the reading failed: another would most likely take as long, and fail as well.
+                rests.insert((poll, is_default), read_at + cost * REST_FACTOR);
+            }
+            let Some(history) = answer? else { return Ok::<_, StoreError>(None) };
             let read = ReadHistory { steps, history: Arc::new(history) };
-            kept.insert((poll, steps.width_micros()), Kept { read: read.clone(), read_at, cost: read_at.elapsed() });
+            kept.insert((poll, steps.width_micros()), Kept { read: read.clone(), read_at, cost });
             Ok(Some(read))
         };
         store_calls::read(service, reading).await?.ok_or_else(|| Problem::new(ProblemKind::PollNotFound))
     }
-}
 
-fn usable(kept: &Cache<(PollId, i64), Kept>, poll: PollId, version: Version, steps: Steps) -> Option<ReadHistory> {
-    let Kept { read, read_at, cost } = kept.get(&(poll, steps.width_micros()))?;
-    if read.steps.start() != steps.start() {
-        return None;
+    /// What can be answered without reading; a problem when reading has to wait.
+    fn known(&self, wanted: Wanted) -> Result<Option<ReadHistory>, Problem> {
+        if let Some(read) = self.usable(wanted) {
+            return Ok(Some(read));
+        }
+        let rest = self.rests.get(&(wanted.poll, wanted.is_default)).and_then(|end| end.checked_duration_since(Instant::now()));
+        rest.filter(|rest| !rest.is_zero()).map_or(Ok(None), |rest| {
+            Err(Problem::unavailable_for(rest, "the history of this poll takes long to read, and was read just now"))
+        })
     }
-    if read.history.tally.version >= version {
-        return Some(lengthened(read, steps));
+
+    fn usable(&self, Wanted { poll, version, steps, .. }: Wanted) -> Option<ReadHistory> {
+        let Kept { read, read_at, cost } = self.kept.get(&(poll, steps.width_micros()))?;
+        if read.steps.start() != steps.start() {
+            return None;
+        }
+        if read.history.tally.version >= version {
+            return Some(lengthened(read, steps));
+        }
+        (cost > QUICK && read_at.elapsed() < cost * REST_FACTOR).then_some(read)
     }
-    (cost > QUICK && read_at.elapsed() < cost * REST_FACTOR).then_some(read)
 }
 
 /// The same history up to a later step: nothing was added since.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use poem::error::ResponseError;
 use poem::http::{HeaderValue, StatusCode, header};
@@ -98,10 +99,16 @@ impl Problem {
         Self { allow: Some(allow), ..Self::new(ProblemKind::MethodNotAllowed) }
     }
 
-    /// The client has used up its share and gets a new one in so many seconds.
+    /// The client has used up its share and gets a new one after this time.
     #[must_use]
-    pub fn rate_limited(retry_after_seconds: u32) -> Self {
-        Self { retry_after_seconds, ..Self::new(ProblemKind::RateLimited) }
+    pub fn rate_limited(wait: Duration) -> Self {
+        Self { retry_after_seconds: whole_seconds(wait), ..Self::new(ProblemKind::RateLimited) }
+    }
+
+    /// What is asked for cannot be had before this time has passed.
+    #[must_use]
+    pub fn unavailable_for(wait: Duration, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { retry_after_seconds: whole_seconds(wait), ..Self::with_detail(ProblemKind::Unavailable, detail) }
     }
 
     /// What a failed read is to a client. The cause goes into the log and nowhere else.
@@ -162,6 +169,12 @@ impl Problem {
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::to_value(self.body()).unwrap_or_default()
     }
+}
+
+/// Whole seconds, at least one: what `Retry-After` can say.
+fn whole_seconds(wait: Duration) -> u32 {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    u32::try_from(seconds.max(1)).unwrap_or(u32::MAX)
 }
 
 fn problem_type(kind: ProblemKind) -> Cow<'static, str> {
@@ -244,6 +257,11 @@ mod tests {
         let document: serde_json::Value = serde_json::from_slice(&document_of_status(status, None)).expect("JSON");
         let text = |name: &str| document[name].as_str().expect("a text").to_owned();
         (text("type"), text("title"), document["status"].as_u64().expect("a number"))
+    }
+
+    #[test]
+    fn a_wait_is_told_in_whole_seconds_and_never_too_short() {
+        assert_eq!([0, 1, 999, 1000, 1001].map(|millis| whole_seconds(Duration::from_millis(millis))), [1, 1, 1, 1, 2]);
     }
 
     #[test]

@@ -1,15 +1,15 @@
 //! How often one address and one voter may ask.
 
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use polling_core::model::VoterKey;
 
 use super::problem::Problem;
+use crate::transport::client_address::share_holder;
 
 /// Buckets that all addresses, or all voters, fall into: so the memory for them is bounded (about ten megabytes), whoever comes. Two
 /// share one by chance, and nobody can choose to, because the places change with every start.
@@ -75,7 +75,7 @@ impl RateLimit {
 
     /// Counts a request of this address.
     pub(crate) fn admit_address(&self, address: IpAddr) -> Result<(), Problem> {
-        self.admit(network_of(address))
+        self.admit(share_holder(address))
     }
 
     /// Counts a vote of this voter.
@@ -86,25 +86,8 @@ impl RateLimit {
     fn admit(&self, key: impl Hash) -> Result<(), Problem> {
         self.limiter.check_key(&(self.places.hash_one(key) % BUCKETS)).map_err(|refused| {
             metrics::counter!("polling_rate_limited_total", "by" => self.label).increment(1);
-            Problem::rate_limited(seconds(refused.wait_time_from(self.clock.now())))
+            Problem::rate_limited(refused.wait_time_from(self.clock.now()))
         })
-    }
-}
-
-/// Whole seconds, at least one: what `Retry-After` can say.
-fn seconds(wait: Duration) -> u32 {
-    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    u32::try_from(seconds.max(1)).unwrap_or(u32::MAX)
-}
-
-/// What counts as one address.
-fn network_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            let [first, second, third, fourth, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(first, second, third, fourth, 0, 0, 0, 0))
-        }
     }
 }
 
@@ -132,18 +115,5 @@ mod tests {
         }
         assert!(limit.admit_address(first).is_err());
         assert!(limit.admit_address(second).is_ok(), "another address has its own share");
-    }
-
-    #[test]
-    fn an_address_is_what_one_customer_has() {
-        let network = |text: &str| network_of(text.parse().expect("an address"));
-        assert_eq!(network("2001:db8:1:2:3:4:5:6"), network("2001:db8:1:2::9"));
-        assert_ne!(network("2001:db8:1:2::9"), network("2001:db8:1:3::9"));
-        assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
-    }
-
-    #[test]
-    fn a_wait_is_told_in_whole_seconds_and_never_too_short() {
-        assert_eq!([0, 1, 999, 1000, 1001].map(|millis| seconds(Duration::from_millis(millis))), [1, 1, 1, 1, 2]);
     }
 }

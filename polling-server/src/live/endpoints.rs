@@ -48,12 +48,6 @@ impl Live {
         Self { service, hub, doorkeeper, shutdown, sockets }
     }
 
-    /// Sockets and streams that are open.
-    #[must_use]
-    pub fn sockets(&self) -> usize {
-        self.doorkeeper.inside()
-    }
-
     /// `GET /polls/{id}/live`; `None` for what cannot be the name of a poll.
     ///
     /// # Errors

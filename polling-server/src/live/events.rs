@@ -183,7 +183,7 @@ pub fn event_stream<P: Send + 'static>(
 ) -> Response {
     // Streams have bounds of their own: were they counted among the connections, too, votes would wait for watchers to go.
     if let Some(flow) = &flow {
-        flow.give_up_place();
+        flow.begin_endless();
     }
     let retry = format!("retry: {}\n", rand::random_range(RETRY_MILLIS));
     // A field and the event behind it are one event to a client; without one, an empty line ends it.

@@ -14,6 +14,8 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::api::problem::{Problem, response_of_status};
 use crate::api::problem_kind::ProblemKind;
+use crate::telemetry::OPEN_SOCKETS;
+use crate::transport::client_address::share_holder;
 
 /// Bytes of a message from a client, at most: a hundred polls to subscribe to.
 pub const MESSAGE_BYTES_MAX: usize = 4096;
@@ -34,7 +36,7 @@ pub type Socket = WebSocketStream<Upgraded>;
 pub struct SocketLimits {
     /// In the whole server.
     pub total: usize,
-    /// From one address.
+    /// From one address, or from one network of IPv6 that is [as good as one](share_holder).
     pub per_address: usize,
 }
 
@@ -68,12 +70,6 @@ impl Doorkeeper {
         Arc::new(Self { limits, origins, inside: Mutex::default() })
     }
 
-    /// Sockets and streams inside.
-    #[must_use]
-    pub fn inside(&self) -> usize {
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner).total
-    }
-
     /// Refuses a page of another site: it would send the cookies of its visitor along. Without `Origin` it is no browser.
     ///
     /// # Errors
@@ -100,6 +96,7 @@ impl Doorkeeper {
     ///
     /// `unavailable` when the server is full, `rate-limited` when the address has all that it may have.
     pub fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Place, Problem> {
+        let address = share_holder(address);
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         if inside.total >= self.limits.total {
             return Err(Problem::with_detail(
@@ -116,6 +113,7 @@ impl Doorkeeper {
         }
         inside.total += 1;
         inside.by_address.insert(address, own + 1);
+        metrics::gauge!(OPEN_SOCKETS).increment(1.0);
         Ok(Place { doorkeeper: Arc::clone(self), address })
     }
 }
@@ -124,6 +122,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut inside = self.doorkeeper.inside.lock().unwrap_or_else(PoisonError::into_inner);
         inside.total -= 1;
+        metrics::gauge!(OPEN_SOCKETS).decrement(1.0);
         if let Some(own) = inside.by_address.get_mut(&self.address) {
             *own -= 1;
             if *own == 0 {
@@ -237,7 +236,16 @@ mod tests {
         let _third_place = doorkeeper.enter(second).expect("room");
         assert_eq!(doorkeeper.enter(second).expect_err("full").kind(), ProblemKind::Unavailable);
         drop(place);
-        assert_eq!(doorkeeper.inside(), 2);
+        assert_eq!(doorkeeper.inside.lock().expect("nobody panicked").total, 2);
         assert!(doorkeeper.enter(second).is_ok());
+    }
+
+    #[test]
+    fn a_customer_with_many_addresses_has_the_places_of_one() {
+        let doorkeeper = doorkeeper();
+        let address = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let _places = ["2001:db8::1", "2001:db8::2"].map(|own| doorkeeper.enter(address(own)).expect("room"));
+        assert_eq!(doorkeeper.enter(address("2001:db8::3")).expect_err("full").kind(), ProblemKind::RateLimited);
+        assert!(doorkeeper.enter(address("2001:db8:0:1::1")).is_ok());
     }
 }

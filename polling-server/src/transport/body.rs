@@ -11,19 +11,30 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Sleep;
 
-/// Tells the connection that a body was late, whatever the endpoint made of the error.
+/// Tells the connection what became of a body, whatever the endpoint made of it.
 #[derive(Debug, Clone, Default)]
-pub struct Late(Arc<AtomicBool>);
+pub struct Fate(Arc<Facts>);
 
-impl Late {
+#[derive(Debug, Default)]
+struct Facts {
+    is_late: AtomicBool,
+    is_left: AtomicBool,
+}
+
+impl Fate {
     /// Whether the body of the request in hand was late. Forgets it, because the next request is another one.
-    pub fn take(&self) -> bool {
-        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
+    pub fn take_late(&self) -> bool {
+        take(&self.0.is_late)
     }
 
-    fn note(&self) {
-        self.0.store(true, Ordering::Relaxed);
+    /// Whether the endpoint left some of the body of the request in hand unread. Forgets it, too.
+    pub fn take_left(&self) -> bool {
+        take(&self.0.is_left)
     }
+}
+
+fn take(fact: &AtomicBool) -> bool {
+    fact.load(Ordering::Relaxed) && fact.swap(false, Ordering::Relaxed)
 }
 
 /// An incoming body that fails when not all of it has come within a time, counted from the first wait for it.
@@ -33,14 +44,22 @@ pub struct TimelyBody {
     incoming: Incoming,
     within: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
-    late: Late,
+    fate: Fate,
 }
 
 impl TimelyBody {
     /// The body, to be read within `within`.
     #[must_use]
-    pub const fn new(incoming: Incoming, within: Duration, late: Late) -> Self {
-        Self { incoming, within, deadline: None, late }
+    pub const fn new(incoming: Incoming, within: Duration, fate: Fate) -> Self {
+        Self { incoming, within, deadline: None, fate }
+    }
+}
+
+impl Drop for TimelyBody {
+    fn drop(&mut self) {
+        if !self.incoming.is_end_stream() {
+            self.fate.0.is_left.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -55,7 +74,7 @@ impl Body for TimelyBody {
         let within = self.within;
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(within)));
         if deadline.as_mut().poll(context).is_ready() {
-            self.late.note();
+            self.fate.0.is_late.store(true, Ordering::Relaxed);
             return Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::TimedOut, "the body did not arrive in time"))));
         }
         Poll::Pending

@@ -1,6 +1,6 @@
 //! From which address a request really comes, when proxies stand in between.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use hyper::HeaderMap;
 use hyper::header::HeaderName;
@@ -53,6 +53,18 @@ pub fn client_address(request: &Request) -> IpAddr {
     request.remote_addr().as_socket_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), SocketAddr::ip)
 }
 
+/// What counts as one address wherever each has a share: of IPv6 the network of 64 bits, because whoever has one address of it has all.
+#[must_use]
+pub fn share_holder(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            let [first, second, third, fourth, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(first, second, third, fourth, 0, 0, 0, 0))
+        }
+    }
+}
+
 /// Reads a network as it is configured: an address alone, or with the length of its prefix.
 #[must_use]
 pub fn network(text: &str) -> Option<IpNet> {
@@ -102,6 +114,15 @@ mod tests {
         assert_eq!(client("10.1.1.1", &["unknown"]), "10.1.1.1");
         assert_eq!(client("10.1.1.1", &["198.51.100.1, _hidden, 10.2.2.2"]), "10.2.2.2");
         assert_eq!(client("10.1.1.1", &["10.3.3.3"]), "10.3.3.3");
+    }
+
+    #[test]
+    fn a_share_is_for_what_one_customer_has() {
+        let holder = |text: &str| share_holder(text.parse().expect("an address"));
+        assert_eq!(holder("2001:db8:1:2:3:4:5:6"), holder("2001:db8:1:2::9"));
+        assert_ne!(holder("2001:db8:1:2::9"), holder("2001:db8:1:3::9"));
+        assert_eq!(holder("::ffff:192.0.2.1"), holder("192.0.2.1"));
+        assert_ne!(holder("192.0.2.2"), holder("192.0.2.1"));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! What a body without an end has to do with its connection: it must know whether the client takes what it is sent, so that nothing
-//! piles up behind a slow reader, and it must not have a place that others wait for.
+//! piles up behind a slow reader; it must not have a place that others wait for; and it must end when the client hangs up.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +16,7 @@ pub struct Flow(Arc<State>);
 #[derive(Debug, Default)]
 struct State {
     is_sending: AtomicBool,
+    is_endless: AtomicBool,
     waiting: AtomicWaker,
     /// Among the connections at a time.
     place: Mutex<Option<OwnedSemaphorePermit>>,
@@ -28,7 +29,20 @@ impl Flow {
         Self(Arc::new(State { place: Mutex::new(Some(place)), ..State::default() }))
     }
 
-    /// Makes room for another connection. For a body, whose connection must not take another request after it.
+    /// For a body without an end, whose connection must not take another request after it: makes room for another connection, and
+    /// has the connection end when the client hangs up.
+    pub fn begin_endless(&self) {
+        self.0.is_endless.store(true, Ordering::Relaxed);
+        self.give_up_place();
+    }
+
+    /// For a connection: whether its body has no end, so that nobody but the client can end it.
+    #[must_use]
+    pub fn is_endless(&self) -> bool {
+        self.0.is_endless.load(Ordering::Relaxed)
+    }
+
+    /// Makes room for another connection.
     pub fn give_up_place(&self) {
         self.0.place.lock().unwrap_or_else(PoisonError::into_inner).take();
     }

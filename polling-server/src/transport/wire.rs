@@ -1,7 +1,8 @@
-//! A connection's bytes, watched for two things that hyper leaves to its caller.
+//! A connection's bytes, watched for three things that hyper leaves to its caller.
 //!
-//! A client that takes no bytes is given up after a time. And where hyper refuses what is not a request with a bare status,
-//! the bare status is kept back, so that a problem can be sent in its place.
+//! A client that takes no bytes is given up after a time, and one that hangs up while it is sent a body without an end, at once. And
+//! where hyper refuses what is not a request with a bare status, the bare status is kept back, so that a problem can be sent in its
+//! place.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use hyper::StatusCode;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
+use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
@@ -65,6 +67,18 @@ impl Wire {
         match stalled.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes no bytes"))),
             Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Whether the client has ended its side. hyper does not look while it sends a body: the client may still want the rest. Of a body
+    /// without an end there is no rest, and where nothing happens for a while it would have its place until something is sent. Asked
+    /// whenever the connection is polled, and polled again when there is something to be read; costs no call of the system before.
+    fn has_hung_up(&self, context: &mut Context<'_>) -> bool {
+        let mut byte = [0];
+        match self.io.inner().poll_peek(context, &mut ReadBuf::new(&mut byte)) {
+            Poll::Ready(Ok(bytes)) => bytes == 0,
+            Poll::Ready(Err(_)) => true,
+            Poll::Pending => false,
         }
     }
 
@@ -123,6 +137,9 @@ impl Write for Wire {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.flow.is_endless() && self.has_hung_up(context) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         let outcome = Pin::new(&mut self.io).poll_flush(context);
         // hyper flushes only when it has nothing left to write.
         if outcome.is_ready() {

@@ -397,8 +397,8 @@ async fn on_shutdown_every_socket_is_told_to_come_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_stops_reading_delays_nobody_and_is_closed() {
-    /// Of some 2.4 kB each: more than the 4 MB that the system takes for a connection whose reader takes nothing.
-    const FRAMES: u32 = 1800;
+    /// Of some 2.4 kB each: more than what waits in the system for a reader that takes nothing.
+    const FRAMES: u32 = 300;
     let server = Server::start_with(&["--live-interval-ms", "1"]).await;
     let options = (0..100).map(|number| format!("option {number}")).collect();
     let poll = server.create(|draft| draft.options = options).await;

@@ -307,6 +307,21 @@ fn health_is_shown_and_asked_for() {
     assert!(get(at, "/readyz?verbose").contains("[+]store ok"));
     assert!(get(at, "/metrics").contains("polling_build_info{version="));
     assert!(get(at, "/other").starts_with("HTTP/1.1 404 "));
+    while !admin.contains("(API)") {
+        admin.clear();
+        assert!(stderr.read_line(&mut admin).expect("read") > 0, "it ended");
+    }
+    let api = admin.split("http://").nth(1).and_then(|rest| rest.split(' ').next()).expect("an address");
+    let mut stream = TcpStream::connect(api).expect("accepted");
+    stream.write_all(b"GET /leaderboard/events HTTP/1.1\r\nhost: x\r\n\r\n").expect("sent");
+    let shows = |line: &str| {
+        let deadline = Instant::now() + SOON;
+        while !get(at, "/metrics").contains(line) && Instant::now() < deadline {}
+        assert!(get(at, "/metrics").contains(line), "{line}");
+    };
+    shows("\npolling_open_sockets 1\n");
+    drop(stream);
+    shows("\npolling_open_sockets 0\n");
     child.kill().expect("killed");
     child.wait().expect("ended");
     assert_eq!(asked(&address), Some(1));

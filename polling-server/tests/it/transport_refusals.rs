@@ -105,3 +105,19 @@ async fn a_client_in_the_midst_of_a_large_body_can_read_its_refusal() {
     let answer = client.rest().await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
 }
+
+#[tokio::test]
+async fn a_client_whose_body_nobody_waits_for_is_told_that_the_connection_ends() {
+    let server = Server::usual().await;
+    let head = "POST /hello/you HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n";
+    let mut client = server.connect().await;
+    client.send(head).await;
+    let refused = client.response().await;
+    assert!(refused.starts_with("HTTP/1.1 405 ") && refused.contains("\r\nconnection: close\r\n"), "{refused}");
+    let mut client = server.connect().await;
+    for _ in 0..2 {
+        client.send(format!("{head}whole")).await;
+        let refused = client.response().await;
+        assert!(refused.starts_with("HTTP/1.1 405 ") && !refused.contains("connection: close"), "{refused}");
+    }
+}

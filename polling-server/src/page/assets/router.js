@@ -22,8 +22,21 @@ export function go(path) {
   dispatchEvent(new PopStateEvent("popstate"));
 }
 
-/** Follows links to our own views, and leaves all others to the browser. */
+/** Whether this page is shown within another one, which may be anybody's. */
+export function isFramed() {
+  return window.top !== window;
+}
+
+/**
+ * Follows links to our own views, and leaves all others to the browser.
+ *
+ * In a frame, all of them: which views may be shown there is for the server to say, and it says so when they are loaded. Were they
+ * shown without that, another site could lay something over their buttons.
+ */
 export function followLinks() {
+  if (isFramed()) {
+    return;
+  }
   document.addEventListener("click", (event) => {
     const link = event.target.closest?.("a[href]");
     const isPlain = event.button === 0 && !(event.metaKey || event.ctrlKey || event.shiftKey || event.altKey);

@@ -1,7 +1,7 @@
 //! How the results of a poll came about.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -133,6 +133,7 @@ async fn a_history_has_a_tag_that_changes_with_it() {
 struct Slow {
     inner: Arc<MemoryStore>,
     reads: AtomicUsize,
+    fails: AtomicBool,
     takes: Duration,
 }
 
@@ -166,13 +167,16 @@ impl TallyStore for Slow {
     async fn history(&self, poll: PollId, steps: Steps) -> Result<Option<History>, StoreError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
         tokio::time::sleep(self.takes).await;
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("it fails on purpose".into()));
+        }
         self.inner.history(poll, steps).await
     }
 }
 
 fn slow(takes: Duration) -> (Server, Arc<Slow>) {
     let store = Arc::new(MemoryStore::new(7));
-    let slow = Arc::new(Slow { inner: Arc::clone(&store), reads: AtomicUsize::new(0), takes });
+    let slow = Arc::new(Slow { inner: Arc::clone(&store), reads: AtomicUsize::new(0), fails: AtomicBool::new(false), takes });
     let deadline = Duration::from_secs(1);
     (Server::start_with(Setup { tallies: Some(slow.clone()), store, deadline, ..Setup::default() }), slow)
 }
@@ -189,6 +193,39 @@ async fn a_history_is_read_once_for_all_who_ask_and_again_when_there_are_votes()
     server.vote(&poll, "ann", 1).await.expect(202);
     assert_eq!(points(&history(&server, &poll, "?step=60").await.expect(200))[1].1, 1);
     assert_eq!(slow.reads.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn other_steps_do_not_have_a_large_poll_read_again_at_once() {
+    let (server, slow) = slow(Duration::from_millis(150));
+    let poll = opened(&server, json!({})).await;
+    history(&server, &poll, "?step=60").await.expect(200);
+    for step in [61, 62, 63] {
+        let refused = history(&server, &poll, &format!("?step={step}")).await;
+        refused.expect_problem(503, "unavailable");
+        let seconds: u64 = refused.header("retry-after").parse().expect("whole seconds");
+        assert!((1..=2).contains(&seconds), "{seconds}");
+    }
+    history(&server, &poll, "?step=60").await.expect(200);
+    assert_eq!(slow.reads.load(Ordering::SeqCst), 1);
+    history(&server, &poll, "").await.expect(200);
+    assert_eq!(slow.reads.load(Ordering::SeqCst), 2, "whoever leaves the steps to the server does not wait for others");
+    let other = opened(&server, json!({})).await;
+    history(&server, &other, "?step=60").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_reading_that_took_long_and_failed_is_not_tried_again_at_once() {
+    let (server, slow) = slow(Duration::from_millis(150));
+    let poll = opened(&server, json!({})).await;
+    slow.fails.store(true, Ordering::SeqCst);
+    for _ in 0..3 {
+        history(&server, &poll, "").await.expect_problem(503, "unavailable");
+    }
+    assert_eq!(slow.reads.load(Ordering::SeqCst), 1);
+    slow.fails.store(false, Ordering::SeqCst);
+    let recovered = async { while history(&server, &poll, "").await.status != 200 {} };
+    tokio::time::timeout(Duration::from_secs(20), recovered).await.expect("the rest is over");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 // What is shown when there is nothing to show.
 
 import { element } from "../dom.js";
+import { isFramed } from "../router.js";
 import { problemText, text } from "../texts.js";
 
 function message(title, words, ...more) {
@@ -13,7 +14,9 @@ function message(title, words, ...more) {
 /** An address that leads nowhere, or to a poll that is not there (any more). */
 export async function gone(route) {
   const words = text(route.id ? "gone.poll" : "gone.page");
-  return message(text("gone.title"), words, element("a", { class: "button", href: "/" }, text("gone.home")));
+  // The only view that may be in a frame has no way home in there.
+  const home = element("a", { class: "button", href: "/", target: isFramed() && "_blank" }, text("gone.home"));
+  return message(text("gone.title"), words, home);
 }
 
 /** A view that could not be loaded. */

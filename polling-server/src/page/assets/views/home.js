@@ -77,6 +77,10 @@ export async function home(_, signal) {
         if (frame.type === "leaderboard") {
           board.update(frame.entries);
         } else if (frame.type === "error") {
+          if (!frame.problem?.endsWith("/poll-not-found")) {
+            // A store in trouble takes no poll away.
+            return;
+          }
           // Archived meanwhile.
           rows.get(frame.poll_id)?.node.remove();
           rows.delete(frame.poll_id);

@@ -4,15 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::{SinkExt, StreamExt};
-use polling_core::retry::Pauses;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
-use tokio_tungstenite::tungstenite::Message;
 use uuid::Uuid;
-
-/// The longest pause before a socket is opened again: a server that comes back is watched at once.
-const OPEN_AGAIN_MAX: Duration = Duration::from_secs(1);
+use voting::follow::{Followed, follow};
 
 #[derive(Debug, Deserialize)]
 struct Frame {
@@ -130,23 +125,15 @@ fn longest_gap(grew: &[Instant], from: Instant, until: Instant) -> Duration {
 }
 
 async fn watch(url: String, subscription: String, seen: Arc<Mutex<Seen>>) {
-    let mut pauses = Pauses::default();
-    loop {
-        // Boxed, because the future of a handshake is large.
-        if let Ok((mut socket, _)) = Box::pin(tokio_tungstenite::connect_async(&url)).await
-            && socket.send(Message::text(subscription.clone())).await.is_ok()
-        {
-            locked(&seen).opened += 1;
-            pauses.reset();
-            while let Some(Ok(message)) = socket.next().await {
-                let Message::Text(text) = message else { continue };
-                if let Ok(frame) = serde_json::from_str(&text) {
-                    locked(&seen).take(frame);
-                }
+    let take = |followed: Followed<'_>| match followed {
+        Followed::Opened => locked(&seen).opened += 1,
+        Followed::Frame(text) => {
+            if let Ok(frame) = serde_json::from_str(text) {
+                locked(&seen).take(frame);
             }
         }
-        tokio::time::sleep(pauses.next_pause().min(OPEN_AGAIN_MAX)).await;
-    }
+    };
+    follow(&url, &subscription, take).await;
 }
 
 #[cfg(test)]

@@ -76,6 +76,52 @@ struct Problem<'a> {
     recorded: Option<Cow<'a, str>>,
 }
 
+#[derive(Deserialize)]
+struct Batch {
+    results: Vec<BatchResult>,
+}
+
+#[derive(Deserialize)]
+struct BatchResult {
+    receipt: Option<String>,
+    status: String,
+    problem: Option<BatchProblem>,
+}
+
+#[derive(Deserialize)]
+struct BatchProblem {
+    #[serde(rename = "type")]
+    kind: String,
+    recorded: Option<String>,
+}
+
+/// Says what the answer to a request with so many votes means for each of them, in order.
+#[must_use]
+pub fn judge_batch(answer: &Result<Answer, Broken>, votes: usize) -> Vec<Judged> {
+    let Some(taken) = answer.as_ref().ok().filter(|answer| answer.status == StatusCode::ACCEPTED) else {
+        return vec![judge(answer); votes];
+    };
+    match serde_json::from_slice::<Batch>(&taken.body) {
+        Ok(batch) if batch.results.len() == votes => batch.results.into_iter().map(BatchResult::judge).collect(),
+        _ => vec![Judged::Refused("an answer of 202 that cannot be read".to_owned()); votes],
+    }
+}
+
+impl BatchResult {
+    fn judge(self) -> Judged {
+        match (self.receipt, self.problem) {
+            (Some(receipt), _) => Judged::Accepted { receipt, counted: self.status == "counted" },
+            (None, Some(problem)) => match problem.recorded.as_deref() {
+                Some("no") => Judged::Again(Again::NotRecorded),
+                Some(_) => Judged::Again(Again::Unknown),
+                None if problem.kind.ends_with("/already-voted") => Judged::AlreadyVoted,
+                None => Judged::Refused(problem.kind),
+            },
+            (None, None) => Judged::Refused(self.status),
+        }
+    }
+}
+
 /// Says what the answer to a vote means.
 #[must_use]
 pub fn judge(answer: &Result<Answer, Broken>) -> Judged {

@@ -11,7 +11,7 @@ use crate::history::{Answer, Counted, Event, What};
 pub(super) fn summary(history: &[Event]) -> Verdict {
     let mut verdict = Verdict::default();
     let mut votes = HashMap::new();
-    let mut acknowledged = HashSet::<Uuid>::new();
+    let mut acknowledged = HashSet::new();
     let mut last_ms = None;
     for event in history {
         match &event.what {
@@ -20,11 +20,12 @@ pub(super) fn summary(history: &[Event]) -> Verdict {
                 last_ms.get_or_insert(event.at_ms);
             }
             What::Answered { attempt, answer } => match answer {
-                Answer::Acknowledged { .. } => {
-                    acknowledged.extend(votes.get(attempt).copied());
+                // One that was acknowledged before is acknowledged again even without a log.
+                Answer::Acknowledged { .. } if votes.get(attempt).is_some_and(|vote_id| acknowledged.insert(*vote_id)) => {
                     let since = last_ms.replace(event.at_ms).unwrap_or(event.at_ms);
                     verdict.longest_gap_ms = verdict.longest_gap_ms.max(event.at_ms - since);
                 }
+                Answer::Acknowledged { .. } => {}
                 Answer::NotRecorded { .. } => verdict.refused += 1,
                 Answer::Unknown { .. } => verdict.unknown += 1,
             },

@@ -80,7 +80,7 @@ pub struct Verdict {
     pub refused: usize,
     /// Voters who are counted.
     pub counted: u64,
-    /// The longest time without an acknowledgement, in milliseconds.
+    /// The longest time in which no vote was acknowledged for the first time, in milliseconds.
     pub longest_gap_ms: u64,
     /// Acknowledged votes without the outcome that they have by definition.
     pub lost: usize,

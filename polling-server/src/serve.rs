@@ -48,11 +48,12 @@ const TARGET_BYTES_MAX: usize = 8 * 1024;
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// How long a silent peer is taken to be there: then it is probed, and given up when that too brings no answer.
 const PEER_SILENCE: Duration = Duration::from_secs(30);
-/// Bytes that the system keeps for a connection without having sent them, at most: more than the largest frame. By itself it keeps up to
-/// 4 MB, so a reader that takes a byte a second would be shown what was true an hour ago, and some hundreds of them would have all the
-/// memory that a machine has for TCP. At the bound the connection waits, and the deadlines for slow readers decide.
+/// Bytes that the system keeps for a connection without having sent them, at most: a frame or some. By itself it keeps up to 4 MB, so a
+/// reader that takes a byte a second would be shown what was true an hour ago, and some hundreds of them would have all the memory that
+/// a machine has for TCP. At the bound the connection waits until half of it was sent, and the deadlines for slow readers decide: who
+/// takes a kilobyte a second keeps within them, and skips what is outdated.
 #[cfg(any(target_os = "android", target_os = "linux"))]
-const UNSENT_BYTES_MAX: u32 = 64 * 1024;
+const UNSENT_BYTES_MAX: u32 = 4 * 1024;
 /// How long to listen on after the last answer, so that a client in the midst of sending can read it before the reset.
 const LINGER: Duration = Duration::from_secs(1);
 /// How much to listen to then.

@@ -237,8 +237,8 @@ fn counting(
                 let id = first + number;
                 let poll = &polls[id as usize % polls.len()];
                 // Every third votes again, or takes it back.
-                let voter = partition * 1_000_000 + if number % 3 == 0 { number } else { id };
-                if number % 9 == 0 { retract(poll, voter, id) } else { cast(poll, voter, id, &[1 + u64::from(id % 3)]) }
+                let voter = partition * 1_000_000 + if number.is_multiple_of(3) { number } else { id };
+                if number.is_multiple_of(9) { retract(poll, voter, id) } else { cast(poll, voter, id, &[1 + u64::from(id % 3)]) }
             };
             let votes: Vec<Vote> = (0..VOTES).map(vote).collect();
             store.apply(&Batch::single(part(partition, first.into(), &votes))).await.expect("applied");

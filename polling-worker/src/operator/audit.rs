@@ -25,9 +25,9 @@ pub(crate) async fn audit(config: &Config, order: &AuditOrder, shutdown: Shutdow
     let mut out = io::stdout().lock();
     let printed = looked.and_then(|()| {
         if order.json {
-            writeln!(out, "{:#}", as_json(&report))?
+            writeln!(out, "{:#}", as_json(&report))?;
         } else {
-            print(&report, &mut out)?
+            print(&report, &mut out)?;
         }
         Ok(out.flush()?)
     });

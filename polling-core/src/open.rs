@@ -485,7 +485,6 @@ async fn open_postgres(store: &Parts<'_>) -> Result<Store, OpenError> {
     })
 }
 
-#[cfg_attr(not(feature = "postgres"), expect(clippy::unused_async, reason = "the same signature as with the feature"))]
 pub(crate) async fn open_bus(bus: &Parts<'_>) -> Result<Arc<dyn UpdateBus>, OpenError> {
     match bus.scheme {
         #[cfg(feature = "postgres")]

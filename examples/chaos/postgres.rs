@@ -84,8 +84,8 @@ impl Session {
     /// Moves a checkpoint past so many records that nobody has counted.
     pub(crate) async fn skip(&mut self, partition: u32, records: i64) -> Result<(), Failure> {
         let partition = i32::try_from(partition).unwrap_or(i32::MAX);
-        let done = sqlx::query(SKIP).bind(partition).bind(records).execute(&mut self.0).await;
-        done.map(drop).map_err(wrong)
+        let done = sqlx::query(SKIP).bind(partition).bind(records).execute(&mut self.0).await.map_err(wrong)?;
+        if done.rows_affected() == 1 { Ok(()) } else { Err(failure("there was no checkpoint to move".to_owned())) }
     }
 
     /// Adds to each tally a vote that no row has.

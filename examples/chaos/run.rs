@@ -207,10 +207,19 @@ async fn break_a_promise(world: &World, sabotage: Sabotage) -> Result<(), Failur
     if sabotage == Sabotage::Double {
         return session.double().await;
     }
+    // There is nothing to pass over before the workers have begun.
+    let begun = async {
+        while session.progress().await?.is_empty() {
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok::<(), Failure>(())
+    };
+    timeout(RIGHT_WITHIN, begun).await.map_err(|_| failure("no votes are counted".to_owned()))??;
     // Whoever holds the checkpoint is the only one who counts: meanwhile votes come that nobody has counted.
     session.run("BEGIN; LOCK TABLE checkpoints IN SHARE ROW EXCLUSIVE MODE").await?;
     let from = session.progress().await?;
-    let (partition, next) = from.first_key_value().map(|(partition, has)| (*partition, has.next_offset)).unwrap_or_default();
+    let first = from.first_key_value().map(|(partition, has)| (*partition, has.next_offset));
+    let (partition, next) = first.ok_or_else(|| failure("the checkpoints are gone".to_owned()))?;
     let waiting = async {
         loop {
             let ends = kafka::ends(&world.cluster.brokers, &world.topic()).await?;

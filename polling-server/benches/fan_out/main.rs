@@ -64,7 +64,8 @@ async fn measure(count: usize) {
         "GET /polls/{poll}/live HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
          sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
     );
-    let (mut frames, mut floors, mut latency) = (Vec::new(), Vec::new(), Histogram::<u64>::new(3).expect("sound"));
+    let (mut frames, mut floors, mut latency) =
+        (Vec::new(), Vec::new(), Histogram::<u64>::new_with_bounds(1, 60_000_000, 3).expect("sound bounds"));
     let (mut memory, mut idle, mut bytes) = (0, Duration::ZERO, 0);
     for turn in 0..TURNS {
         let before = server.resident_bytes();

@@ -317,6 +317,7 @@ mod tests {
             let mut random = rand::rngs::SmallRng::seed_from_u64(seed);
             let (mut board, mut all, mut refills) = (Leaderboard::new(), Sorted::default(), 0);
             for step in 1..=12_000_u64 {
+                let before = (board.top(PLACES_WATCHED), board.version());
                 // First come polls, then closings and changed votes, which let the board run dry.
                 let number = random.random_range(0..3_000_u64);
                 if step > 6_000 && random.random_bool(0.7) {
@@ -331,6 +332,7 @@ mod tests {
                     refills += 1;
                     all.fill(&mut board);
                 }
+                prop_assert!(board.version() > before.1 || board.top(PLACES_WATCHED) == before.0, "a change that nobody is told of");
                 if step % 1_000 == 0 {
                     prop_assert_eq!(board.top(PLACES_WATCHED), all.best(PLACES_WATCHED));
                 }

@@ -42,6 +42,8 @@ mod sqlite_statements;
 mod sqlite_traits;
 #[cfg(feature = "sqlite")]
 mod sqlite_write;
+#[cfg(feature = "sqlite")]
+mod voters;
 
 use async_trait::async_trait;
 use thiserror::Error;

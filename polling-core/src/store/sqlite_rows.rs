@@ -163,10 +163,14 @@ pub(super) fn packed_ids(ids: &[PollId]) -> PackedRows {
     packed
 }
 
-/// The ballots of a batch, packed for finding them, in the order in which the store keeps them.
-pub(super) fn ballots_to_find(batch: &Batch, polls: &HashMap<PollId, KeptPoll>) -> PackedRows {
+/// The ballots of a batch that may be in the store, packed for finding them, in the order in which the store keeps them.
+pub(super) fn ballots_to_find(
+    batch: &Batch,
+    polls: &HashMap<PollId, KeptPoll>,
+    may_have_voted: impl Fn(i64, VoterKey) -> bool,
+) -> PackedRows {
     let known = votes_of(batch).filter_map(|vote| Some((polls.get(&vote.poll)?.number, vote.voter)));
-    let mut keys: Vec<(i64, VoterKey)> = known.collect();
+    let mut keys: Vec<(i64, VoterKey)> = known.filter(|&(number, voter)| may_have_voted(number, voter)).collect();
     keys.sort_unstable();
     keys.dedup();
     let mut packed = PackedRows::default();

@@ -4,11 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use super::rows::KeptPoll;
 use super::sqlite::{Connection, column, find, kept_poll, query};
-use super::sqlite_rows::{self, TouchedPoll};
+use super::sqlite_rows::{self, TouchedPoll, VoteRow};
 use super::sqlite_statements as statements;
+use super::voters::Voters;
 use super::{PollSnapshot, StoreError};
 use crate::checkpoint::Batch;
-use crate::model::PollId;
+use crate::model::{PollId, VoterKey};
 
 /// Bytes of polls that are kept in memory, about: some ten thousand ordinary ones, or a hundred of the largest.
 const KNOWN_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -26,12 +27,16 @@ pub(super) struct Session {
     known_bytes: usize,
     /// The numbers of polls for which past votes are kept.
     with_past: HashSet<i64>,
+    /// The numbers of polls that had no vote when they were first met: all their voters are among `voters`.
+    met_empty: HashSet<i64>,
+    voters: Voters,
 }
 
 impl Session {
     /// A session that knows nothing yet.
     pub(super) fn new(connection: Connection) -> Self {
-        Self { connection, known: HashMap::new(), known_bytes: 0, with_past: HashSet::new() }
+        let (known, with_past, met_empty) = (HashMap::new(), HashSet::new(), HashSet::new());
+        Self { connection, known, known_bytes: 0, with_past, met_empty, voters: Voters::new() }
     }
 
     /// Reads the polls that the batch names, as far as they are not known.
@@ -51,6 +56,9 @@ impl Session {
             self.known_bytes += bytes_of(&kept);
             if column(&row, "has_past")? {
                 self.with_past.insert(kept.number);
+            }
+            if column(&row, "is_empty")? {
+                self.met_empty.insert(kept.number);
             }
             self.known.insert(kept.snapshot.poll.id, kept);
         }
@@ -80,6 +88,19 @@ impl Session {
         self.with_past.extend(numbers);
     }
 
+    /// Whether a vote or retraction may be kept for this voter in the poll with this number. Never wrong when it says no, and mostly right
+    /// when it says yes; of a poll that had votes before this session met it, it always says yes.
+    pub(super) fn may_have_voted(&self, number: i64, voter: VoterKey) -> bool {
+        !self.met_empty.contains(&number) || self.voters.may_contain(number, voter)
+    }
+
+    /// That these votes are kept from now on.
+    pub(super) fn note_votes(&mut self, votes: &[VoteRow]) {
+        for vote in votes {
+            self.voters.insert(vote.poll, vote.voter);
+        }
+    }
+
     /// For a poll that changes in any other way.
     pub(super) fn forget(&mut self, poll: PollId) {
         if let Some(kept) = self.known.remove(&poll) {
@@ -91,6 +112,7 @@ impl Session {
         self.known.clear();
         self.known_bytes = 0;
         self.with_past.clear();
+        self.met_empty.clear();
     }
 }
 

@@ -123,7 +123,8 @@ pub(super) const MOVE_CHECKPOINT: &str = "INSERT INTO checkpoints (log_partition
 pub(super) const FIND_CHECKPOINT: &str = "SELECT next_offset FROM checkpoints WHERE log_partition = ?1";
 /// CROSS JOIN here and below is `SQLite`'s way to say: walk through the packed rows, and look each one up.
 pub(super) const FIND_POLLS: &str = select_polls!(
-    ", EXISTS (SELECT 1 FROM past_votes WHERE poll = polls.number) AS has_past",
+    ", EXISTS (SELECT 1 FROM past_votes WHERE poll = polls.number) AS has_past, \
+     NOT EXISTS (SELECT 1 FROM votes WHERE poll = polls.number) AS is_empty",
     "json_each(?1) AS item CROSS JOIN polls ON polls.id = unhex(item.value) \
      CROSS JOIN poll_texts ON poll_texts.poll = polls.number"
 );

@@ -118,8 +118,13 @@ async fn move_checkpoints(connection: &mut Connection, batch: &Batch) -> Result<
 
 /// The ballots of the batch, with the past votes that it names, and what of them is in the store.
 async fn find_ballots(session: &mut Session, batch: &Batch) -> Result<(Ballots, KeptVotes), StoreError> {
-    let votes_to_find = query(statements::FIND_BALLOTS).bind(sqlite_rows::ballots_to_find(batch, session.known()).finish());
-    let standing_rows = find(&mut session.connection, votes_to_find).await?;
+    let may_have_voted = |number, voter| session.may_have_voted(number, voter);
+    let ballots_to_find = sqlite_rows::ballots_to_find(batch, session.known(), may_have_voted);
+    let standing_rows = if ballots_to_find.is_empty() {
+        Vec::new()
+    } else {
+        find(&mut session.connection, query(statements::FIND_BALLOTS).bind(ballots_to_find.finish())).await?
+    };
     let past_to_find = sqlite_rows::past_to_find(batch, session.known(), session.with_past());
     let past_rows = if past_to_find.is_empty() {
         Vec::new()
@@ -161,6 +166,7 @@ async fn write_changes(session: &mut Session, changes: Changes) -> Result<Vec<Ta
     write_votes(&mut session.connection, statements::REPLACE_VOTES, &replacing_votes).await?;
     write_rows(&mut session.connection, statements::WRITE_TOTALS, [options, polls, counts]).await?;
     write_rows(&mut session.connection, statements::WRITE_PAST, [past]).await?;
+    session.note_votes(&new_votes);
     touched.iter().for_each(|touched| session.note(touched));
     session.note_past(with_past);
     Ok(touched.into_iter().filter(|touched| touched.is_changed).map(|touched| touched.tally).collect())

@@ -24,6 +24,16 @@ where
     Edge::new(Root { home: home(), route }, desk, MethodTable::new(&page_paths()))
 }
 
+/// `inner` in the place of all routes but those of votes and single polls, which the edge takes itself: what holds for every request
+/// and answer of the server holds for it, too.
+pub fn behind_edge<E: Endpoint<Output = Response>>(
+    service: &Arc<Service>,
+    inner: E,
+) -> impl Endpoint<Output = Response> + use<E> {
+    let desk = Arc::new(VoteDesk::new(Arc::clone(service)));
+    Edge::new(inner, desk, MethodTable::new(&page_paths()))
+}
+
 /// The home page and everything below it: the router gives `/` itself to what is nested there.
 struct Root {
     home: RouteMethod,

@@ -20,6 +20,7 @@ use polling_core::shutdown::Shutdown;
 use polling_core::sink::{Recorded, SinkError, VoteSink};
 use polling_server::command::parse;
 use polling_server::config::{Config, SETTINGS};
+use polling_server::routes::behind_edge;
 use polling_server::run::{Listeners, Opened, Wiring, routes, run_opened};
 use polling_server::service::Service;
 use tokio::net::TcpListener;
@@ -35,6 +36,8 @@ pub(crate) enum Variant {
     /// hyper alone, with an answer that was made beforehand.
     Hyper,
     /// Our accept loop with its bounds and counters, and an endpoint whose answer was made beforehand.
+    AcceptLoop,
+    /// The whole server, with an endpoint whose answer was made beforehand in the place of its routes.
     Constant,
     /// The whole server, with a log that acknowledges at once and keeps nothing.
     Unrecorded,
@@ -45,12 +48,13 @@ pub(crate) enum Variant {
 }
 
 impl Variant {
-    const ALL: [Self; 5] = [Self::Hyper, Self::Constant, Self::Unrecorded, Self::Memory, Self::Sqlite];
+    const ALL: [Self; 6] = [Self::Hyper, Self::AcceptLoop, Self::Constant, Self::Unrecorded, Self::Memory, Self::Sqlite];
 
     /// What the child process is told.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Hyper => "hyper",
+            Self::AcceptLoop => "accept-loop",
             Self::Constant => "constant",
             Self::Unrecorded => "unrecorded",
             Self::Memory => "memory",
@@ -61,7 +65,7 @@ impl Variant {
     const fn store(self) -> &'static str {
         match self {
             Self::Sqlite => "sqlite:polls.db",
-            Self::Hyper | Self::Constant | Self::Unrecorded | Self::Memory => "memory:",
+            Self::Hyper | Self::AcceptLoop | Self::Constant | Self::Unrecorded | Self::Memory => "memory:",
         }
     }
 }
@@ -147,7 +151,10 @@ async fn serve_ours(variant: Variant, folder: &Path, shutdown: Shutdown) {
     announce(listeners.api.local_addr().expect("bound"));
     announce(listeners.admin.as_ref().expect("given").local_addr().expect("bound"));
     let drained = match variant {
-        Variant::Constant => run_opened(&config, opened, listeners, |_| Constant, shutdown).await,
+        Variant::AcceptLoop => run_opened(&config, opened, listeners, |_| Constant, shutdown).await,
+        Variant::Constant => {
+            run_opened(&config, opened, listeners, |wiring| behind_edge(&wiring.service, Constant), shutdown).await
+        }
         Variant::Unrecorded => run_opened(&config, opened, listeners, unrecorded, shutdown).await,
         _ => run_opened(&config, opened, listeners, routes, shutdown).await,
     };

@@ -49,7 +49,10 @@ impl Shortcut {
     /// `None` for other requests, and for paths with escapes, which the router reads.
     fn of(request: &Request) -> Option<Self> {
         let rest = request.uri().path().strip_prefix("/polls/")?;
-        let poll_of = |id: &str| (!id.is_empty() && !id.contains(['/', '%'])).then(|| PollId::parse(id));
+        let poll_of = |id: &str| match PollId::parse(id) {
+            None if id.is_empty() || id.contains(['/', '%']) => None,
+            poll => Some(poll),
+        };
         match *request.method() {
             Method::POST => poll_of(rest.strip_suffix("/vote")?).map(Self::Vote),
             Method::GET if request.uri().query().is_none() => poll_of(rest).map(Self::Poll),

@@ -5,18 +5,21 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use moka::sync::Cache;
 use polling_core::bus::Update;
 use polling_core::checkpoint::Checkpoint;
 use polling_core::clock::{Clock, Timestamp};
 use polling_core::model::{PollId, PollState, Tally};
 use polling_core::store::{PollSnapshot, PollStore, StoreError};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
 use tokio::sync::watch;
 
 use crate::api::types::PollBody;
 
 /// Bytes of polls kept ready, those that are read and watched now: some ten thousand polls of a few short options.
 const CACHED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// How many that is, about.
+const CACHED_POLLS: usize = 32 * 1024;
 /// What a poll takes besides its texts, roughly: the structures, and for each option the numbers and names in two bodies.
 const POLL_BYTES: usize = 1024;
 const OPTION_BYTES: usize = 128;
@@ -108,12 +111,23 @@ struct Kept {
     losses: u64,
 }
 
+/// Weighs what is kept by its bytes.
+#[derive(Debug, Clone)]
+struct Weight;
+
+impl Weighter<PollId, Kept> for Weight {
+    fn weight(&self, _poll: &PollId, kept: &Kept) -> u64 {
+        kept.view.bytes() as u64
+    }
+}
+
 /// The polls that are shown, and how far counting has come.
 pub struct Views {
     polls: Arc<dyn PollStore>,
     clock: Arc<dyn Clock>,
-    cache: Cache<PollId, Kept>,
-    absent: Cache<PollId, ()>,
+    /// A look into it is a good part of what a vote takes, so it is the cache that looks fastest.
+    cache: Cache<PollId, Kept, Weight>,
+    absent: moka::sync::Cache<PollId, ()>,
     /// Held while a view is compared with the cached one and put in its place.
     placing: Mutex<()>,
     /// For each group of polls, grows whenever one was forgotten: a read that began before must not be cached after.
@@ -127,9 +141,8 @@ impl Views {
     /// Views over this store.
     #[must_use]
     pub fn new(polls: Arc<dyn PollStore>, clock: Arc<dyn Clock>) -> Self {
-        let weigher = |_: &PollId, kept: &Kept| u32::try_from(kept.view.bytes()).unwrap_or(u32::MAX);
-        let cache = Cache::builder().max_capacity(CACHED_BYTES_MAX).weigher(weigher).build();
-        let absent = Cache::builder().max_capacity(ABSENT_MAX).time_to_live(ABSENT_FOR).build();
+        let cache = Cache::with_weighter(CACHED_POLLS, CACHED_BYTES_MAX, Weight);
+        let absent = moka::sync::Cache::builder().max_capacity(ABSENT_MAX).time_to_live(ABSENT_FOR).build();
         let forgotten = (0..FORGETTING_GROUPS).map(|_| AtomicU64::new(0)).collect();
         let losses = AtomicU64::new(0);
         Self { polls, clock, cache, absent, placing: Mutex::new(()), forgotten, losses, progress: watch::Sender::default() }
@@ -218,7 +231,7 @@ impl Views {
     pub fn forget(&self, poll: PollId) {
         let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
         self.forgotten(poll).fetch_add(1, Ordering::SeqCst);
-        self.cache.invalidate(&poll);
+        self.cache.remove(&poll);
         self.absent.invalidate(&poll);
     }
 
@@ -274,7 +287,7 @@ impl Views {
     fn note_absent(&self, poll: PollId, forgotten: u64) {
         let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
         if forgotten == self.forgotten(poll).load(Ordering::SeqCst) {
-            self.cache.invalidate(&poll);
+            self.cache.remove(&poll);
             self.absent.insert(poll, ());
         }
     }

@@ -62,6 +62,9 @@ pub mod shutdown;
 pub mod conformance;
 #[cfg(feature = "test-util")]
 pub mod fault;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 
 /// The program of the README compiles and holds.
 #[cfg(doctest)]

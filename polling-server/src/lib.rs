@@ -21,3 +21,7 @@ pub mod readiness;
 pub mod run;
 pub mod store_watch;
 pub mod telemetry;
+
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;

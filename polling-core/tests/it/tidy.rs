@@ -211,3 +211,19 @@ fn follow(file: &Path, is_root: bool, alive: &mut BTreeSet<PathBuf>) {
         follow(&child, false, alive);
     }
 }
+
+#[test]
+fn every_fuzz_target_has_its_property_and_its_inputs() {
+    let names = |folder: &str| -> BTreeSet<String> {
+        let entries = fs::read_dir(root().join("fuzz").join(folder)).expect("the folder is read");
+        entries.map(|entry| entry.expect("the entry is read").path().file_stem().expect("a name").display().to_string()).collect()
+    };
+    let targets = names("fuzz_targets");
+    assert_eq!(names("seeds"), targets, "inputs and targets have the same names");
+    for target in targets {
+        let property = |package: &&str| root().join(package).join(format!("src/fuzzing/{target}.rs")).is_file();
+        let package = ["polling-core", "polling-server"].into_iter().find(property).expect("the target has a property");
+        let text = fs::read_to_string(root().join(package).join(format!("src/fuzzing/{target}.rs"))).expect("the file is read");
+        assert!(text.contains(&format!("replay(\"{target}\", super::{target})")), "no test holds the inputs of {target}");
+    }
+}

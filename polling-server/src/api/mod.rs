@@ -1,9 +1,9 @@
 //! The HTTP API.
 
 pub mod access;
-mod answer;
+pub(crate) mod answer;
 mod batch;
-mod cursor;
+pub(crate) mod cursor;
 mod document;
 mod document_examples;
 pub(crate) mod edge;
@@ -19,7 +19,7 @@ pub(crate) mod negotiation;
 pub(crate) mod operations;
 pub(crate) mod parameter;
 mod poll_answers;
-mod poll_body;
+pub(crate) mod poll_body;
 mod poll_changes;
 mod poll_list;
 mod polls;
@@ -29,14 +29,14 @@ mod problem_schema;
 mod rankings;
 pub mod rate_limits;
 mod recent_voters;
-mod request_body;
+pub(crate) mod request_body;
 mod security;
 pub(crate) mod store_calls;
 mod tag;
 pub mod types;
 pub(crate) mod visibility;
 mod vote_answer;
-mod vote_body;
+pub(crate) mod vote_body;
 pub(crate) mod vote_desk;
 mod votes;
 

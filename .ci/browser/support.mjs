@@ -84,11 +84,13 @@ export async function until(condition) {
 export const server = new Server();
 let browser;
 
-/** Has a server and a browser running for all tests of a file. */
-export function prepare() {
+/** Has a server and, unless `needsBrowser` says otherwise, a browser running for all tests of a file. */
+export function prepare({ needsBrowser = true } = {}) {
   before(async () => {
     await server.start();
-    browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+    if (needsBrowser) {
+      browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+    }
   });
   after(async () => {
     await browser?.close();
@@ -140,10 +142,11 @@ async function send(method, path, body, token) {
   const headers = { "Content-Type": "application/json", ...(token && { Authorization: `Bearer ${token}` }) };
   const answer = await fetch(ORIGIN + path, { method, headers, body: body && JSON.stringify(body) });
   assert.ok(answer.ok, `${method} ${path}: ${answer.status}`);
-  return answer.json();
+  return answer.status === 204 ? null : answer.json();
 }
 
 export const createPoll = (draft) => send("POST", "/polls", draft);
+export const deletePoll = (poll) => send("DELETE", `/polls/${poll.id}`, undefined, poll.owner_token);
 export const closePoll = (poll) => send("POST", `/polls/${poll.id}/close`, undefined, poll.owner_token);
 
 let voters = 0;

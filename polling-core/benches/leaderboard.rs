@@ -6,7 +6,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use polling_core::leaderboard::{BOARD_OPTIONS_MAX, Leaderboard};
+use polling_core::leaderboard::{BOARD_OPTIONS_MAX, Leaderboard, PLACES_WATCHED};
 use polling_core::model::{OptionId, PollId, Tally, Totals, Version};
 use polling_core::store::Leader;
 use rand::rngs::SmallRng;
@@ -33,14 +33,14 @@ fn main() {
     let fill = median((0..TURNS).map(|_| seconds(|| fill(&mut board, &tallies))).collect());
     let memory = resident_bytes().saturating_sub(before);
     println!("{} options; medians of {TURNS} turns of {UPDATES} updates.\n", POLLS * OPTIONS);
-    println!("| votes go to | ns/update | of these concern the board | goal |");
-    println!("| --- | ---: | ---: | ---: |");
+    println!("| votes go to | ns/update | goal | of these concern the board | µs/look, after each {BATCH} |");
+    println!("| --- | ---: | ---: | ---: | ---: |");
     for (title, hot_share) in [("any poll alike", 0.0), ("100 polls half of them, any the others", 0.5)] {
-        let mut turns = Vec::new();
+        let (mut turns, mut looks) = (Vec::new(), Vec::new());
         let mut concerned = 0_u32;
         for _ in 0..TURNS {
             concerned = 0;
-            let mut spent = 0.0;
+            let (mut spent, mut looked) = (0.0, 0.0);
             for _ in 0..UPDATES / BATCH {
                 let updates: Vec<Tally> = (0..BATCH).map(|_| vote(&mut random, hot_share, &mut tallies)).collect();
                 spent += seconds(|| {
@@ -51,10 +51,15 @@ fn main() {
                         }
                     }
                 });
+                looked += seconds(|| {
+                    black_box(board.top(PLACES_WATCHED));
+                });
             }
             turns.push(spent * 1e9 / UPDATES as f64);
+            looks.push(looked * 1e6 / (UPDATES / BATCH) as f64);
         }
-        println!("| {title} | {:.0} | {:.1} % | 50 |", median(turns), 100.0 * f64::from(concerned) / UPDATES as f64);
+        let share = 100.0 * f64::from(concerned) / UPDATES as f64;
+        println!("| {title} | {:.0} | 50 | {share:.1} % | {:.1} |", median(turns), median(looks));
     }
     println!(
         "\nFilling it anew from {} options in memory: {:.0} ms. It holds {} KiB more.",

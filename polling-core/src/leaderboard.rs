@@ -3,8 +3,13 @@
 //! The board holds a bounded set of the best options and the *threshold*: the rank above which it is sure to hold every option.
 //! An update that stays behind the threshold costs one comparison. When options leave (a poll closes, votes are retracted) and
 //! too few are left, the board says that it is thin, and is filled again by a scan of the store.
+//!
+//! The set has no order. Votes come far more often than anybody looks, and a total that grows mostly stays in its place: an update
+//! writes it down where it stands, and the first look after a change among the best sorts those.
 
-use std::collections::{BTreeSet, HashMap};
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use foldhash::fast::RandomState;
 
@@ -19,14 +24,14 @@ pub const BOARD_OPTIONS_MIN: usize = 2000;
 /// Sorts best first: more votes, then the poll created earlier, then the smaller option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Rank {
-    votes: std::cmp::Reverse<u64>,
+    votes: Reverse<u64>,
     poll: PollId,
     option: OptionId,
 }
 
 impl From<Leader> for Rank {
     fn from(leader: Leader) -> Self {
-        Self { votes: std::cmp::Reverse(leader.votes), poll: leader.poll, option: leader.option }
+        Self { votes: Reverse(leader.votes), poll: leader.poll, option: leader.option }
     }
 }
 
@@ -36,24 +41,50 @@ impl From<Rank> for Leader {
     }
 }
 
+/// The ranks of a poll's options, without those that nobody has voted for.
+fn ranks(poll: PollId, votes: &[u64]) -> impl Iterator<Item = Rank> {
+    let voted = votes.iter().enumerate().filter(|&(_, &votes)| votes > 0);
+    voted.filter_map(move |(index, &votes)| Some(Rank { votes: Reverse(votes), poll, option: OptionId::from_index(index)? }))
+}
+
 /// What the board knows of a poll that has an option on it.
 #[derive(Debug, Default)]
 struct Held {
     /// Of the newest tally seen; zero when it came from a scan.
     version: Version,
-    /// The votes under which each option stands in `best`; 0 for one that does not.
+    /// The votes with which each option is on the board; 0 for one that is not.
     votes: Vec<u64>,
+}
+
+/// Every option that ranks before it is held, and so is the option itself: it is the last that was kept when the others were let go.
+/// `None`: every option of every poll is held.
+#[derive(Debug, Clone, Copy)]
+struct Threshold(Option<Rank>);
+
+impl Threshold {
+    fn has(self, rank: Rank) -> bool {
+        self.0.is_none_or(|threshold| rank <= threshold)
+    }
+
+    /// Whether an option of the poll belongs on the board.
+    fn passes(self, tally: &Tally) -> bool {
+        ranks(tally.poll, &tally.totals.votes).any(|rank| self.has(rank))
+    }
 }
 
 /// The best options of all polls on the board. It does not know which polls belong there: tell it only of those that do.
 #[derive(Debug)]
 pub struct Leaderboard {
-    best: BTreeSet<Rank>,
     held: HashMap<PollId, Held, RandomState>,
-    /// Every option that ranks before it is held. `None`: every option of every poll is held.
-    threshold: Option<Rank>,
+    /// Options on the board.
+    options: usize,
+    threshold: Threshold,
     watched: Watched,
     version: u64,
+    /// The best of the watched places in their order, as they were when somebody looked last.
+    sorted: Vec<Rank>,
+    /// Whether none of them has changed since.
+    is_sorted: bool,
 }
 
 /// The places whose changes make a new version: those that anybody can ask for, and some behind them, so that they need not be
@@ -67,18 +98,8 @@ struct Watched {
 }
 
 impl Watched {
-    /// Too few to be sure of the first, or so many that changes would count that nobody sees.
-    const fn is_off(&self) -> bool {
-        self.last.is_some() && (self.places < PLACES_WATCHED || self.places > 3 * PLACES_WATCHED)
-    }
-
     fn has(&self, rank: Rank) -> bool {
         self.last.is_none_or(|last| rank <= last)
-    }
-
-    fn of(best: &BTreeSet<Rank>) -> Self {
-        let last = best.iter().nth(2 * PLACES_WATCHED - 1).copied();
-        Self { last, places: best.len().min(2 * PLACES_WATCHED) }
     }
 }
 
@@ -92,7 +113,15 @@ impl Leaderboard {
     /// An empty board for a store without votes.
     #[must_use]
     pub fn new() -> Self {
-        Self { best: BTreeSet::new(), held: HashMap::default(), threshold: None, watched: Watched::default(), version: 1 }
+        Self {
+            held: HashMap::default(),
+            options: 0,
+            threshold: Threshold(None),
+            watched: Watched::default(),
+            version: 1,
+            sorted: Vec::new(),
+            is_sorted: false,
+        }
     }
 
     /// Grows whenever an option among the best 100 changes its votes or its place, and at times when one close behind them does.
@@ -105,52 +134,66 @@ impl Leaderboard {
     /// [`fill`](Self::fill).
     #[must_use]
     pub fn is_thin(&self) -> bool {
-        self.threshold.is_some() && self.best.len() < BOARD_OPTIONS_MIN
+        self.threshold.0.is_some() && self.options < BOARD_OPTIONS_MIN
     }
 
     /// Whether an update of this poll can change the board: it has an option there, or one that passes the threshold.
     /// Cheap; lets a caller leave alone the polls that cannot matter, before it finds out whether they belong on the board.
     #[must_use]
     pub fn concerns(&self, tally: &Tally) -> bool {
-        self.held.contains_key(&tally.poll) || self.ranks(tally).any(|rank| self.is_above_threshold(rank))
+        self.held.contains_key(&tally.poll) || self.threshold.passes(tally)
     }
 
     /// Takes the absolute totals of a poll that belongs on the board. One that is not newer than what is known changes nothing.
     pub fn update(&mut self, tally: &Tally) {
-        if !self.concerns(tally) || self.held.get(&tally.poll).is_some_and(|held| held.version >= tally.version) {
-            return;
-        }
-        let mut held = self.held.remove(&tally.poll).unwrap_or_default();
+        let held = match self.held.entry(tally.poll) {
+            Entry::Occupied(held) if held.get().version >= tally.version => return,
+            Entry::Occupied(held) => held.into_mut(),
+            Entry::Vacant(room) if self.threshold.passes(tally) => room.insert(Held::default()),
+            Entry::Vacant(_) => return,
+        };
         held.version = tally.version;
-        held.votes.resize(tally.totals.votes.len().max(held.votes.len()), 0);
-        for (index, &votes) in tally.totals.votes.iter().enumerate() {
-            let Some(option) = OptionId::from_index(index) else { break };
-            let standing = &mut held.votes[index];
+        let options = tally.totals.votes.len().max(held.votes.len());
+        held.votes.resize(options, 0);
+        let (mut is_change, mut is_left) = (false, false);
+        for (index, (&votes, standing)) in tally.totals.votes.iter().zip(&mut held.votes).enumerate() {
             if *standing == votes {
                 continue;
             }
-            let rank = |votes| Rank { votes: std::cmp::Reverse(votes), poll: tally.poll, option };
-            if *standing > 0 {
-                self.remove(rank(*standing));
-                *standing = 0;
-            }
-            if votes > 0 && self.is_above_threshold(rank(votes)) {
-                self.insert(rank(votes));
-                *standing = votes;
-            }
+            let Some(option) = OptionId::from_index(index) else { break };
+            let rank = |votes| Rank { votes: Reverse(votes), poll: tally.poll, option };
+            let stood = (*standing > 0).then(|| rank(*standing));
+            let stands = (votes > 0).then(|| rank(votes)).filter(|&rank| self.threshold.has(rank));
+            *standing = stands.map_or(0, |rank| rank.votes.0);
+            is_left |= stands.is_none();
+            self.options = self.options + usize::from(stands.is_some()) - usize::from(stood.is_some());
+            let was_watched = stood.is_some_and(|rank| self.watched.has(rank));
+            let is_watched = stands.is_some_and(|rank| self.watched.has(rank));
+            self.watched.places = self.watched.places + usize::from(is_watched) - usize::from(was_watched);
+            is_change |= was_watched || is_watched;
         }
-        if held.votes.iter().any(|&votes| votes > 0) {
-            self.held.insert(tally.poll, held);
+        if is_left && held.votes.iter().all(|&votes| votes == 0) {
+            self.held.remove(&tally.poll);
+        }
+        if is_change {
+            self.note_change();
         }
         self.trim();
     }
 
     /// Takes a poll off the board: it was closed, archived, or hides its results.
     pub fn remove_poll(&mut self, poll: PollId) {
-        for (index, votes) in self.held.remove(&poll).unwrap_or_default().votes.into_iter().enumerate() {
-            if let (Some(option), 1..) = (OptionId::from_index(index), votes) {
-                self.remove(Rank { votes: std::cmp::Reverse(votes), poll, option });
+        let held = self.held.remove(&poll).unwrap_or_default();
+        let mut is_change = false;
+        for rank in ranks(poll, &held.votes) {
+            self.options -= 1;
+            if self.watched.has(rank) {
+                self.watched.places -= 1;
+                is_change = true;
             }
+        }
+        if is_change {
+            self.note_change();
         }
     }
 
@@ -159,77 +202,78 @@ impl Leaderboard {
     /// Updates of tallies that were committed after the scan began must be given to [`update`](Self::update) afterwards.
     pub fn fill(&mut self, leaders: &[Leader], complete: bool) {
         let before = self.top(PLACES_WATCHED);
-        self.best = leaders.iter().copied().map(Rank::from).collect();
         self.held.clear();
         for leader in leaders {
             let votes = &mut self.held.entry(leader.poll).or_default().votes;
             votes.resize(votes.len().max(leader.option.index() + 1), 0);
             votes[leader.option.index()] = leader.votes;
         }
-        self.threshold = if complete { None } else { self.best.last().copied() };
+        self.options = self.all().count();
+        self.threshold = Threshold(if complete { None } else { self.all().max() });
         self.trim();
-        self.watched = Watched::of(&self.best);
+        self.watch_anew();
+        self.is_sorted = false;
         if self.top(PLACES_WATCHED) != before {
             self.version += 1;
         }
     }
 
-    /// The best options, best first; at most `limit`.
-    #[must_use]
-    pub fn top(&self, limit: usize) -> Vec<Leader> {
-        self.best.iter().take(limit).copied().map(Leader::from).collect()
-    }
-
-    fn ranks<'a>(&self, tally: &'a Tally) -> impl Iterator<Item = Rank> + use<'a> {
-        tally.totals.votes.iter().enumerate().filter(|&(_, &votes)| votes > 0).filter_map(|(index, &votes)| {
-            Some(Rank { votes: std::cmp::Reverse(votes), poll: tally.poll, option: OptionId::from_index(index)? })
-        })
-    }
-
-    /// The threshold itself is held too: it is the last that was kept when the others were let go.
-    fn is_above_threshold(&self, rank: Rank) -> bool {
-        self.threshold.is_none_or(|threshold| rank <= threshold)
-    }
-
-    fn insert(&mut self, rank: Rank) {
-        if self.best.insert(rank) && self.watched.has(rank) {
-            self.watched.places += 1;
-            self.note_change();
+    /// The best options, best first; at most `limit`. Sorts those that are watched, when one of them has changed since the last call.
+    pub fn top(&mut self, limit: usize) -> Vec<Leader> {
+        if limit > PLACES_WATCHED {
+            let mut all: Vec<Rank> = self.all().collect();
+            all.sort_unstable();
+            return all.into_iter().take(limit).map(Leader::from).collect();
         }
-    }
-
-    fn remove(&mut self, rank: Rank) {
-        if self.best.remove(&rank) && self.watched.has(rank) {
-            self.watched.places -= 1;
-            self.note_change();
+        if !self.is_sorted {
+            let mut watched: Vec<Rank> = self.all().filter(|&rank| self.watched.has(rank)).collect();
+            watched.sort_unstable();
+            watched.truncate(PLACES_WATCHED);
+            (self.sorted, self.is_sorted) = (watched, true);
         }
+        self.sorted.iter().take(limit).copied().map(Leader::from).collect()
     }
 
+    /// All options on the board.
+    fn all(&self) -> impl Iterator<Item = Rank> {
+        self.held.iter().flat_map(|(&poll, held)| ranks(poll, &held.votes))
+    }
+
+    /// A place that anybody may see has changed: counts it, and the watched places anew when they are too few to be sure of the first, or
+    /// so many that changes would count that nobody sees.
     fn note_change(&mut self) {
         self.version += 1;
-        let may_end = self.watched.last.is_none() && self.best.len() > 3 * PLACES_WATCHED;
-        if may_end || self.watched.is_off() {
-            self.watched = Watched::of(&self.best);
+        self.is_sorted = false;
+        let places = self.watched.places;
+        if places > 3 * PLACES_WATCHED || (self.watched.last.is_some() && places < PLACES_WATCHED) {
+            self.watch_anew();
         }
+    }
+
+    fn watch_anew(&mut self) {
+        const PLACES: usize = 2 * PLACES_WATCHED;
+        let mut all: Vec<Rank> = self.all().collect();
+        let last = (all.len() >= PLACES).then(|| *all.select_nth_unstable(PLACES - 1).1);
+        self.watched = Watched { last, places: all.len().min(PLACES) };
     }
 
     /// Lets the worst go when there are too many, and remembers where the board ends.
     fn trim(&mut self) {
-        if self.best.len() <= BOARD_OPTIONS_MAX {
+        if self.options <= BOARD_OPTIONS_MAX {
             return;
         }
         // Down to half way between the bounds, so that neither trimming nor filling comes soon again.
         let keep = usize::midpoint(BOARD_OPTIONS_MIN, BOARD_OPTIONS_MAX);
-        while self.best.len() > keep {
-            let Some(worst) = self.best.pop_last() else { break };
-            if let Some(held) = self.held.get_mut(&worst.poll) {
-                held.votes[worst.option.index()] = 0;
-                if held.votes.iter().all(|&votes| votes == 0) {
-                    self.held.remove(&worst.poll);
-                }
+        let mut all: Vec<Rank> = self.all().collect();
+        let (_, &mut last, worst) = all.select_nth_unstable(keep - 1);
+        for rank in worst {
+            let Some(held) = self.held.get_mut(&rank.poll) else { continue };
+            held.votes[rank.option.index()] = 0;
+            if held.votes.iter().all(|&votes| votes == 0) {
+                self.held.remove(&rank.poll);
             }
         }
-        self.threshold = self.best.last().copied();
+        (self.options, self.threshold) = (keep, Threshold(Some(last)));
     }
 }
 
@@ -282,7 +326,7 @@ mod tests {
         for number in 0..=BOARD_OPTIONS_MAX as u64 {
             board.update(&tally(number, 1, &[number + 1]));
         }
-        assert_eq!(board.best.len(), 3000);
+        assert_eq!(board.options, 3000);
         assert!(!board.concerns(&tally(0, 2, &[3])), "far below the threshold");
         for number in 3000..=BOARD_OPTIONS_MAX as u64 {
             assert!(!board.is_thin());
@@ -297,7 +341,7 @@ mod tests {
 
     impl Sorted {
         fn best(&self, limit: usize) -> Vec<Leader> {
-            let mut ranks: Vec<Rank> = self.0.values().flat_map(|tally| Leaderboard::new().ranks(tally)).collect();
+            let mut ranks: Vec<Rank> = self.0.values().flat_map(|tally| ranks(tally.poll, &tally.totals.votes)).collect();
             ranks.sort_unstable();
             ranks.into_iter().take(limit).map(Leader::from).collect()
         }
@@ -317,7 +361,8 @@ mod tests {
             let mut random = rand::rngs::SmallRng::seed_from_u64(seed);
             let (mut board, mut all, mut refills) = (Leaderboard::new(), Sorted::default(), 0);
             for step in 1..=12_000_u64 {
-                let before = (board.top(PLACES_WATCHED), board.version());
+                // Not at each step, so that changes gather between two looks.
+                let before = random.random_bool(0.1).then(|| (board.top(PLACES_WATCHED), board.version()));
                 // First come polls, then closings and changed votes, which let the board run dry.
                 let number = random.random_range(0..3_000_u64);
                 if step > 6_000 && random.random_bool(0.7) {
@@ -332,7 +377,9 @@ mod tests {
                     refills += 1;
                     all.fill(&mut board);
                 }
-                prop_assert!(board.version() > before.1 || board.top(PLACES_WATCHED) == before.0, "a change that nobody is told of");
+                if let Some((top, version)) = before {
+                    prop_assert!(board.version() > version || board.top(PLACES_WATCHED) == top, "a change that nobody is told of");
+                }
                 if step % 1_000 == 0 {
                     prop_assert_eq!(board.top(PLACES_WATCHED), all.best(PLACES_WATCHED));
                 }
@@ -354,7 +401,10 @@ mod tests {
                     board.update(&tally(number, version, &votes));
                     all.insert(poll(number), tally(number, version, &votes));
                 }
-                let mut sorted: Vec<Rank> = all.values().flat_map(|tally| board.ranks(tally)).collect();
+                if action == 1 {
+                    continue;
+                }
+                let mut sorted: Vec<Rank> = all.values().flat_map(|tally| ranks(tally.poll, &tally.totals.votes)).collect();
                 sorted.sort();
                 let sorted: Vec<Leader> = sorted.into_iter().take(PLACES_WATCHED).map(Leader::from).collect();
                 prop_assert_eq!(board.top(PLACES_WATCHED), sorted);

@@ -9,6 +9,8 @@ use crate::transport::requests::{REQUEST_SECONDS, REQUESTS};
 pub const WAITING_VOTES: &str = "polling_log_waiting_votes";
 /// Live sockets and streams of events that are open in this process.
 pub const OPEN_SOCKETS: &str = "polling_open_sockets";
+/// Polls that were read from the store.
+pub const POLL_READS: &str = "polling_poll_reads_total";
 
 /// Starts recording metrics, unless that was done before.
 ///
@@ -31,5 +33,6 @@ fn describe() {
     );
     describe_gauge!(OPEN_SOCKETS, Unit::Count, "live sockets and streams of events that are open");
     describe_gauge!(WAITING_VOTES, Unit::Count, "votes that wait in the log of this process");
+    describe_counter!(POLL_READS, Unit::Count, "polls read from the store, because nothing fresh was at hand");
     describe_counter!("polling_news_lost_total", Unit::Count, "times that news came too fast and some was lost");
 }

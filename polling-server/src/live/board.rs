@@ -144,7 +144,7 @@ impl Board {
         self.work_in().await?;
         loop {
             let (version, leaders) = {
-                let state = self.state();
+                let mut state = self.state();
                 (state.board.version(), state.board.top(limit))
             };
             let mut places = Vec::with_capacity(leaders.len());

@@ -59,10 +59,7 @@ impl Live {
         let after = after(request)?;
         let watched = self.viewer(request, Some(poll))?.watch_poll(poll).await?;
         let (place, shutdown) = (self.enter(request)?, self.shutdown.clone());
-        Ok(upgrade(request, move |socket| async move {
-            Session::new(socket, None).show_poll(poll, watched, after, shutdown).await;
-            drop(place);
-        }))
+        Ok(upgrade(request, move |socket| Session::new(socket, None, place).show_poll(poll, watched, after, shutdown)))
     }
 
     /// `GET /leaderboard/live`.
@@ -75,10 +72,7 @@ impl Live {
         let hub = Arc::clone(&self.hub);
         let (first, frames) = store_calls::read(&self.service, async move { hub.watch_leaderboard().await }).await?;
         let (place, shutdown) = (self.enter(request)?, self.shutdown.clone());
-        Ok(upgrade(request, move |socket| async move {
-            Session::new(socket, None).show_leaderboard(first, frames, shutdown).await;
-            drop(place);
-        }))
+        Ok(upgrade(request, move |socket| Session::new(socket, None, place).show_leaderboard(first, frames, shutdown)))
     }
 
     /// `GET /live`.
@@ -90,10 +84,7 @@ impl Live {
         self.check_origin(request)?;
         let viewer = Box::new(self.viewer(request, None)?);
         let (place, shutdown) = (self.enter(request)?, self.shutdown.clone());
-        Ok(upgrade(request, move |socket| async move {
-            Session::new(socket, Some(viewer)).show_on_request(shutdown).await;
-            drop(place);
-        }))
+        Ok(upgrade(request, move |socket| Session::new(socket, Some(viewer), place).show_on_request(shutdown)))
     }
 
     /// `GET /polls/{id}/events`; `None` for what cannot be the name of a poll.

@@ -21,8 +21,9 @@ use crate::transport::client_address::share_holder;
 pub const MESSAGE_BYTES_MAX: usize = 4096;
 /// Bytes of the nonce that a client sends with its handshake.
 const KEY_BYTES: usize = 16;
-/// Bytes kept for reading, for each socket: clients hardly ever send, and there are many of them.
-const READ_BUFFER_BYTES: usize = 4096;
+/// Bytes kept for reading, for each socket, and read at a time: enough for a pong or a poll to subscribe to. Clients hardly ever say more,
+/// and there are many of them.
+const READ_BUFFER_BYTES: usize = 128;
 /// Bytes of frames that are gathered before they are written, so that what changes together goes out together.
 const JOINED_BYTES_MAX: usize = 16 * 1024;
 /// Bytes that may wait to be written, for each socket. More than the largest frame, so that the write deadline decides.
@@ -152,7 +153,8 @@ where
                 .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
                 .max_message_size(Some(MESSAGE_BYTES_MAX))
                 .max_frame_size(Some(MESSAGE_BYTES_MAX));
-            session(WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config)).await).await;
+            // In a task of its own: this one has room for the handshake, which the session would hold as long as it is open.
+            tokio::spawn(session(WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config)).await));
         }
     });
     Response::builder()

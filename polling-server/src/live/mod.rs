@@ -9,6 +9,7 @@ pub mod frame;
 pub mod handshake;
 pub mod hub;
 pub mod message;
+pub mod reads;
 pub mod routes;
 pub mod session;
 pub mod shown;

@@ -42,9 +42,10 @@ const BAD_MESSAGES_MAX: u32 = 10;
 /// Sockets and streams are closed within this time on shutdown, one here and one there, so that they do not all come back at once.
 pub const STAGGER: Duration = Duration::from_secs(2);
 
-/// What a socket shows.
-pub struct Session {
+/// What a socket shows. `P` is a place that it holds as long as it is open.
+pub struct Session<P> {
     socket: Socket,
+    _place: P,
     /// Who may say what to watch; `None`: nobody.
     viewer: Option<Box<Viewer>>,
     polls: StreamMap<PollId, WatchStream<PollNews>>,
@@ -73,15 +74,17 @@ enum End {
 
 type Step = Result<(), End>;
 
-impl Session {
+impl<P: Send> Session<P> {
     /// A session that shows nothing yet. A `viewer` may say what to watch, and without one no messages are taken. Boxed, because it is
     /// handed on from one future to the next, and each would have room for it.
     #[must_use]
-    pub fn new(socket: Socket, viewer: Option<Box<Viewer>>) -> Box<Self> {
+    pub fn new(socket: Socket, viewer: Option<Box<Viewer>>, place: P) -> Box<Self> {
         Box::new(Self {
             socket,
+            _place: place,
             viewer,
-            polls: StreamMap::new(),
+            // Most sockets watch one.
+            polls: StreamMap::with_capacity(1),
             leaderboard: StreamMap::new(),
             shown: HashMap::new(),
             leaderboard_shown: ShownBoard::default(),
@@ -96,7 +99,8 @@ impl Session {
     /// Shows one poll; `after` is what the client has seen.
     pub async fn show_poll(mut self: Box<Self>, poll: PollId, watched: WatchedPoll, after: Option<Version>, shutdown: Shutdown) {
         self.shown.insert(poll, Shown::up_to(after));
-        let start = self.add_poll(poll, watched).await;
+        // Boxed, here and below: what happens once would have room in every open socket.
+        let start = Box::pin(self.add_poll(poll, watched)).await;
         self.run(start, shutdown).await;
     }
 
@@ -107,7 +111,7 @@ impl Session {
         frames: watch::Receiver<Option<BoardFrame>>,
         shutdown: Shutdown,
     ) {
-        let start = self.add_leaderboard(first, frames).await;
+        let start = Box::pin(self.add_leaderboard(first, frames)).await;
         self.run(start, shutdown).await;
     }
 
@@ -136,21 +140,25 @@ impl Session {
                 message = self.socket.next() => Box::pin(self.hear(message)).await,
                 Some((poll, news)) = self.polls.next(), if !self.polls.is_empty() => self.show(poll, news).await,
                 Some(((), frame)) = self.leaderboard.next(), if !self.leaderboard.is_empty() => self.show_board(frame).await,
-                _ = ping.tick() => self.ping().await,
+                _ = ping.tick() => Box::pin(self.ping()).await,
                 () = &mut leave => Err(End::Close(CloseCode::Restart, "the server is stopping")),
             };
         };
         if let End::Close(code, reason) = end {
-            let close = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
-            // A reader that takes nothing does not take this either.
-            let _gone = timeout(CLOSE_DEADLINE, async {
-                self.socket.send(Message::Close(Some(close))).await?;
-                // Until the client has answered, or hung up: closing at once could destroy what it has not read yet.
-                while let Some(Ok(_)) = self.socket.next().await {}
-                Ok::<(), SocketError>(())
-            })
-            .await;
+            Box::pin(self.close(code, reason)).await;
         }
+    }
+
+    async fn close(&mut self, code: CloseCode, reason: &'static str) {
+        let close = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
+        // A reader that takes nothing does not take this either.
+        let _gone = timeout(CLOSE_DEADLINE, async {
+            self.socket.send(Message::Close(Some(close))).await?;
+            // Until the client has answered, or hung up: closing at once could destroy what it has not read yet.
+            while let Some(Ok(_)) = self.socket.next().await {}
+            Ok::<(), SocketError>(())
+        })
+        .await;
     }
 
     /// Puts a frame where it is sent from, which happens before anything else is waited for.

@@ -14,6 +14,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tokio::sync::watch;
 
+use super::reads::Reads;
 use crate::api::types::PollBody;
 
 /// Bytes of polls kept ready, those that are read and watched now: some ten thousand polls of a few short options.
@@ -124,6 +125,7 @@ impl Weighter<PollId, Kept> for Weight {
 /// The polls that are shown, and how far counting has come.
 pub struct Views {
     polls: Arc<dyn PollStore>,
+    reads: Arc<Reads>,
     clock: Arc<dyn Clock>,
     /// A look into it is a good part of what a vote takes, so it is the cache that looks fastest.
     cache: Cache<PollId, Kept, Weight>,
@@ -145,7 +147,8 @@ impl Views {
         let absent = moka::sync::Cache::builder().max_capacity(ABSENT_MAX).time_to_live(ABSENT_FOR).build();
         let forgotten = (0..FORGETTING_GROUPS).map(|_| AtomicU64::new(0)).collect();
         let losses = AtomicU64::new(0);
-        Self { polls, clock, cache, absent, placing: Mutex::new(()), forgotten, losses, progress: watch::Sender::default() }
+        let (reads, progress) = (Arc::default(), watch::Sender::default());
+        Self { polls, reads, clock, cache, absent, placing: Mutex::new(()), forgotten, losses, progress }
     }
 
     /// The poll as it is now; `None` when there is none. Never older than what [`absorb`](Self::absorb) was told, as long as the store
@@ -164,8 +167,8 @@ impl Views {
         }
         let forgotten = self.forgotten(poll).load(Ordering::SeqCst);
         let read = match kept {
-            None => self.polls.read(poll).await?,
-            Some(kept) => match self.read_patiently(poll).await {
+            None => self.read(poll, forgotten).await?,
+            Some(kept) => match self.read_patiently(poll, forgotten).await {
                 Some(Ok(read)) => read,
                 Some(Err(error)) if !error.is_retryable() => return Err(error),
                 Some(Err(_)) | None => return Ok(Some(kept.view)),
@@ -175,15 +178,23 @@ impl Views {
             self.note_absent(poll, forgotten);
             return Ok(None);
         };
-        Ok(Some(self.place(PollView::new(snapshot, self.clock.now()), forgotten)))
+        Ok(Some(self.place(snapshot, forgotten)))
     }
 
     /// Reads a poll that can be shown without; `None` when that takes too long. A read that has begun goes on by itself: its
     /// connection would have to be thrown away otherwise.
-    async fn read_patiently(&self, poll: PollId) -> Option<Result<Option<PollSnapshot>, StoreError>> {
-        let polls = Arc::clone(&self.polls);
-        let read = tokio::spawn(async move { polls.read(poll).await });
+    async fn read_patiently(&self, poll: PollId, forgotten: u64) -> Option<Result<Option<Arc<PollSnapshot>>, StoreError>> {
+        let read = tokio::spawn(self.read(poll, forgotten));
         tokio::time::timeout(PATIENCE, read).await.ok()?.ok()
+    }
+
+    fn read(
+        &self,
+        poll: PollId,
+        forgotten: u64,
+    ) -> impl Future<Output = Result<Option<Arc<PollSnapshot>>, StoreError>> + Send + use<> {
+        let (reads, polls) = (Arc::clone(&self.reads), Arc::clone(&self.polls));
+        async move { reads.join(poll, forgotten, async move { polls.read(poll).await }).await }
     }
 
     /// The poll as [`poll`](Self::poll) would answer it without asking the store.
@@ -292,19 +303,18 @@ impl Views {
         }
     }
 
-    /// Keeps the view unless a newer one is there; answers the newer. When something was forgotten since `forgotten` was read, the
-    /// view may be outdated, or its poll be gone.
-    fn place(&self, view: PollView, forgotten: u64) -> Arc<PollView> {
-        let poll = view.snapshot.poll.id;
-        let view = Arc::new(view);
+    /// Keeps what was read unless a newer view is there; answers the newer. When something was forgotten since `forgotten` was read, it
+    /// may be outdated, or its poll be gone.
+    fn place(&self, read: Arc<PollSnapshot>, forgotten: u64) -> Arc<PollView> {
+        let (poll, version) = (read.poll.id, read.tally.version);
         let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
         let is_current = forgotten == self.forgotten(poll).load(Ordering::SeqCst);
         let known = self.cache.get(&poll);
         let newest = match &known {
-            Some(known) if known.view.snapshot.tally.version > view.snapshot.tally.version => return Arc::clone(&known.view),
+            Some(known) if known.view.snapshot.tally.version > version => return Arc::clone(&known.view),
             // What was made ready to be sent stays of use.
-            Some(known) if known.view.snapshot.tally.version == view.snapshot.tally.version => Arc::clone(&known.view),
-            _ => view,
+            Some(known) if known.view.snapshot.tally.version == version => Arc::clone(&known.view),
+            _ => Arc::new(PollView::new(Arc::unwrap_or_clone(read), self.clock.now())),
         };
         match known {
             _ if is_current => self.cache.insert(poll, self.confirmed(Arc::clone(&newest))),

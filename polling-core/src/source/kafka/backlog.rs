@@ -85,8 +85,8 @@ impl fmt::Display for Notice {
         let percent = share * 100.0;
         write!(
             formatter,
-            "partition {partition}: {} records wait to be counted, the oldest for {} s: {percent:.0} % of what the topic keeps; what is \
-             beyond is lost",
+            "partition {partition}: {} records wait to be counted, the oldest for {} s: {percent:.0} % of what the topic keeps, and what \
+             is beyond is lost",
             waiting.records,
             age.as_secs(),
         )

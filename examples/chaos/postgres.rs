@@ -17,8 +17,8 @@ const ROWS: &str = "SELECT polls.id, voter, vote_id, log_partition, log_offset, 
      FROM votes JOIN polls ON polls.number = votes.poll ORDER BY polls.id, voter";
 const PROGRESS: &str =
     "SELECT log_partition, next_offset, counted, superseded, duplicate, late, invalid, repeated FROM checkpoints";
-/// Holds the checkpoint until the log has gone on, and passes over what came; what it was recognised by goes, or it would be missed.
-const SKIP: &str = "UPDATE checkpoints SET next_offset = next_offset + $2, last_digest = NULL, digested_offset = NULL \
+/// What the last record was recognised by goes, or it would be missed.
+const MOVE: &str = "UPDATE checkpoints SET next_offset = next_offset + $2, last_digest = NULL, digested_offset = NULL \
      WHERE log_partition = $1";
 const DOUBLE: &str = "UPDATE polls SET voters = voters + 1, tally[1] = tally[1] + 1, version = version + 1";
 
@@ -81,10 +81,10 @@ impl Session {
         rows.map_err(wrong)
     }
 
-    /// Moves a checkpoint past so many records that nobody has counted.
-    pub(crate) async fn skip(&mut self, partition: u32, records: i64) -> Result<(), Failure> {
+    /// Moves a checkpoint by so many records.
+    pub(crate) async fn move_checkpoint(&mut self, partition: u32, records: i64) -> Result<(), Failure> {
         let partition = i32::try_from(partition).unwrap_or(i32::MAX);
-        let done = sqlx::query(SKIP).bind(partition).bind(records).execute(&mut self.0).await.map_err(wrong)?;
+        let done = sqlx::query(MOVE).bind(partition).bind(records).execute(&mut self.0).await.map_err(wrong)?;
         if done.rows_affected() == 1 { Ok(()) } else { Err(failure("there was no checkpoint to move".to_owned())) }
     }
 

@@ -13,11 +13,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::watch;
+use voting::check::ALARM;
 use voting::history::{Recorder, What};
 use voting::{Failure, failure};
 
 /// What no program may say, whatever is broken: a task that panicked, or a partition that it gave up.
-const NEVER_SAID: [&str; 2] = ["panicked", "partition stopped"];
+const NEVER_SAID: [&str; 2] = ["panicked", ALARM];
 /// How long a program may take to listen, and to end when it is asked to.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -28,6 +29,8 @@ pub(crate) struct Recipe {
     pub(crate) name: String,
     pub(crate) path: PathBuf,
     pub(crate) arguments: Vec<String>,
+    /// Beside what every program is told there.
+    pub(crate) environment: Vec<(&'static str, String)>,
     /// Its log is kept here.
     pub(crate) folder: PathBuf,
 }
@@ -53,6 +56,7 @@ impl Program {
     pub(crate) fn start(recipe: Recipe, recorder: Arc<Recorder>) -> Result<Self, Failure> {
         let mut command = Command::new(&recipe.path);
         command.env_clear().args(&recipe.arguments).env("POLLING_SECRET", "the secret that all servers of a run share");
+        command.envs(recipe.environment.iter().map(|(name, value)| (*name, value)));
         command.args(["--log-format", "text", "--admin-listen", "127.0.0.1:0"]).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let wrong = |error: std::io::Error| failure(format!("{} cannot be started: {error}", recipe.path.display()));

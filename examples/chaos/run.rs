@@ -6,38 +6,40 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
-use voting::check::{Verdict, check, every_watcher_sees_the_end};
+use voting::check::{Verdict, check, check_stopped, every_watcher_sees_the_end};
 use voting::client::{Connection, Target};
 use voting::history::{Event, Final, Planned, Recorder, What};
 use voting::polls::{self, NewPoll};
 use voting::{Failure, failure};
 
-use crate::arguments::Sabotage;
+use crate::arguments::{Sabotage, Stop};
 use crate::clients::{Clients, Polls};
 use crate::cluster::Cluster;
-use crate::inject::inject;
+use crate::inject::{DATABASE, ZOOKEEPER, inject};
 use crate::postgres::Session;
 use crate::schedule::{Fault, Part};
-use crate::world::{Programs, World};
-use crate::{kafka, last, watchers};
+use crate::world::{Programs, Special, World};
+use crate::{kafka, last, sabotage, stop, watchers};
 
 /// Options of each poll.
 const OPTIONS: u8 = 4;
 /// How long each thing may take to come right once nothing is broken any more, on a machine with other things to do.
-const RIGHT_WITHIN: Duration = Duration::from_secs(60);
+pub(crate) const RIGHT_WITHIN: Duration = Duration::from_secs(60);
 /// Between two looks.
-const LOOK: Duration = Duration::from_millis(100);
+pub(crate) const LOOK: Duration = Duration::from_millis(100);
 /// Votes that must be acknowledged before it counts as going on.
-const GOES_ON_VOTES: usize = 20;
+pub(crate) const GOES_ON_VOTES: usize = 20;
 /// How often the store is looked into, and how long a look may take before the session is given up.
 const AUDIT_INTERVAL: Duration = Duration::from_millis(400);
 const AUDIT_WITHIN: Duration = Duration::from_secs(4);
 /// How long people vote before and after something is broken on purpose.
 const AROUND_SABOTAGE: Duration = Duration::from_secs(4);
-/// Records that a checkpoint is moved past.
-const SKIPPED: i64 = 5;
+/// Watchers of all polls at each server, usually, and where nothing but their sockets is dropped.
+const FAITHFUL: usize = 2;
+const CROWD: usize = 100;
 
 /// What a run is to do.
 #[derive(Debug, Clone)]
@@ -46,31 +48,58 @@ pub(crate) struct Plan {
     pub(crate) rate: u32,
     pub(crate) schedule: Vec<Planned>,
     pub(crate) sabotage: Option<Sabotage>,
+    pub(crate) stop: Option<Stop>,
+}
+
+/// Where it is done.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) programs: Programs<'a>,
+    /// Turns true when the run must end before its time.
+    pub(crate) interrupted: &'a watch::Receiver<bool>,
+}
+
+impl Plan {
+    fn has(&self, fault: Fault) -> bool {
+        self.schedule.iter().any(|planned| Fault::parse(&planned.fault) == Some(fault))
+    }
 }
 
 /// Does a run; answers what was recorded and what the checks say. The history and the logs of the programs are kept in `folder`.
-pub(crate) async fn run(
-    plan: &Plan,
-    cluster: &Cluster,
-    programs: Programs<'_>,
-    folder: &Path,
-) -> Result<(Vec<Event>, Verdict), Failure> {
+pub(crate) async fn run(plan: &Plan, place: Place<'_>, folder: &Path) -> Result<(Vec<Event>, Verdict), Failure> {
+    let Place { cluster, programs, interrupted } = place;
     let recorder = Arc::new(Recorder::create(&folder.join("history.jsonl"))?);
-    let world = World::start(cluster.clone(), programs, folder, plan.seed, Arc::clone(&recorder)).await;
+    let special = Special {
+        bus_has_the_ways: plan.has(Fault::BusDown) || plan.has(Fault::BusCut),
+        clock_can_be_set: plan.has(Fault::ClockJump),
+    };
+    let world = World::start(cluster.clone(), programs, folder, (plan.seed, special), Arc::clone(&recorder)).await;
     let world = match world {
         Ok(world) => world,
         Err(Failure(why)) => return Err(failure(format!("{why}; the logs are in {}", folder.display()))),
     };
-    let done = play(&world, plan).await;
+    let playing = async {
+        match plan.stop {
+            Some(stop) => stop::play(&world, plan, stop).await,
+            None => play(&world, plan).await,
+        }
+    };
+    let mut interrupted = interrupted.clone();
+    let done = tokio::select! {
+        done = playing => done,
+        _ = interrupted.wait_for(|is_interrupted| *is_interrupted) => Err(failure("it was interrupted".to_owned())),
+    };
     if done.is_err() {
         mend(cluster).await;
     }
-    let events = match done {
-        Ok(state) => recorder.finish(&state).map(|events| (check(&events, &state), events)),
-        Err(error) => Err(error),
-    };
+    let judged = done.and_then(|state| {
+        let events = recorder.finish(&state)?;
+        let verdict = if plan.stop.is_some() { check_stopped(&events, &state) } else { check(&events, &state) };
+        Ok((events, verdict))
+    });
     remove(world).await?;
-    events.map(|(verdict, events)| (events, verdict))
+    judged
 }
 
 async fn play(world: &World, plan: &Plan) -> Result<Final, Failure> {
@@ -79,7 +108,8 @@ async fn play(world: &World, plan: &Plan) -> Result<Final, Failure> {
     let polls = make_polls(recorder, &servers).await?;
     let offset_ms = recorder.now_ms();
     recorder.note(What::Began { seed: plan.seed, rate: plan.rate, schedule: plan.schedule.clone() });
-    let (watching, _) = watchers::watch(recorder, &servers, &[polls.fixed, polls.open], plan.seed);
+    let faithful = if plan.schedule.len() == 1 && plan.has(Fault::SocketsDropped) { CROWD } else { FAITHFUL };
+    let (watching, _) = watchers::watch(recorder, (&world.watched()?, faithful), &[polls.fixed, polls.open], plan.seed);
     let auditing = tokio::spawn(audit(Arc::clone(recorder), world.cluster.database.clone(), world.schema()));
     let clients = Arc::new(Clients::new(&servers, polls, plan.rate, plan.seed, Arc::clone(recorder)));
     let voting = tokio::spawn(Arc::clone(&clients).run());
@@ -88,7 +118,7 @@ async fn play(world: &World, plan: &Plan) -> Result<Final, Failure> {
     break_things(world, plan.schedule.iter().map(shift), plan.seed).await?;
     if let Some(sabotage) = plan.sabotage {
         tokio::time::sleep(AROUND_SABOTAGE).await;
-        break_a_promise(world, sabotage).await?;
+        sabotage::run(world, sabotage).await?;
         tokio::time::sleep(AROUND_SABOTAGE).await;
     }
 
@@ -133,14 +163,14 @@ async fn break_things(world: &World, planned: impl Iterator<Item = Planned>, see
 }
 
 /// Since nothing is broken any more.
-struct Quiet<'a> {
-    recorder: &'a Recorder,
-    began: Instant,
+pub(crate) struct Quiet<'a> {
+    pub(crate) recorder: &'a Recorder,
+    pub(crate) began: Instant,
 }
 
 impl Quiet<'_> {
     /// Waits until something is right, and notes how long it took.
-    async fn comes_right(&self, what: &str, is_right: impl AsyncFn() -> bool) {
+    pub(crate) async fn comes_right(&self, what: &str, is_right: impl AsyncFn() -> bool) {
         let waiting = async {
             while !is_right().await {
                 tokio::time::sleep(LOOK).await;
@@ -150,13 +180,13 @@ impl Quiet<'_> {
         self.note(what, is_right);
     }
 
-    fn note(&self, what: &str, is_right: bool) {
+    pub(crate) fn note(&self, what: &str, is_right: bool) {
         let after_ms = is_right.then(|| u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX));
         self.recorder.note(What::Recovered { what: what.to_owned(), after_ms });
     }
 }
 
-async fn make_polls(recorder: &Recorder, servers: &[Target]) -> Result<Polls, Failure> {
+pub(crate) async fn make_polls(recorder: &Recorder, servers: &[Target]) -> Result<Polls, Failure> {
     let mut ids = [Uuid::nil(); 2];
     for (id, allow_change) in ids.iter_mut().zip([false, true]) {
         let poll = NewPoll { allow_change, ..NewPoll::numbered("Will it hold?".to_owned(), OPTIONS) };
@@ -200,49 +230,23 @@ async fn is_counted(world: &World) -> Result<bool, Failure> {
     Ok(ends.into_iter().filter(has_records).eq(applied))
 }
 
-/// Breaks a promise inside the database, which the checks must find.
-async fn break_a_promise(world: &World, sabotage: Sabotage) -> Result<(), Failure> {
-    let mut session = Session::open(&world.cluster.database, &world.schema()).await?;
-    world.recorder.note(What::Fault { fault: "sabotage".to_owned(), done: format!("{sabotage:?}") });
-    if sabotage == Sabotage::Double {
-        return session.double().await;
-    }
-    // There is nothing to pass over before the workers have begun.
-    let begun = async {
-        while session.progress().await?.is_empty() {
-            tokio::time::sleep(LOOK).await;
-        }
-        Ok::<(), Failure>(())
-    };
-    timeout(RIGHT_WITHIN, begun).await.map_err(|_| failure("no votes are counted".to_owned()))??;
-    // Whoever holds the checkpoint is the only one who counts: meanwhile votes come that nobody has counted.
-    session.run("BEGIN; LOCK TABLE checkpoints IN SHARE ROW EXCLUSIVE MODE").await?;
-    let from = session.progress().await?;
-    let first = from.first_key_value().map(|(partition, has)| (*partition, has.next_offset));
-    let (partition, next) = first.ok_or_else(|| failure("the checkpoints are gone".to_owned()))?;
-    let waiting = async {
-        loop {
-            let ends = kafka::ends(&world.cluster.brokers, &world.topic()).await?;
-            if ends.get(&partition).is_some_and(|end| *end >= next + SKIPPED) {
-                return Ok::<(), Failure>(());
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    };
-    timeout(RIGHT_WITHIN, waiting).await.map_err(|_| failure("no votes come".to_owned()))??;
-    session.skip(partition, SKIPPED).await?;
-    session.run("COMMIT").await
-}
-
 /// Brings back whatever a run that was broken off has left dead or frozen.
-pub(crate) async fn mend(cluster: &Cluster) {
+async fn mend(cluster: &Cluster) {
     let brokers = cluster.broker_names();
-    for node in brokers.iter().map(String::as_str).chain(["zk1", "zk2", "zk3", "postgres"]) {
+    let nodes = brokers.iter().map(String::as_str).chain(ZOOKEEPER).chain([DATABASE]);
+    // Most of them are well, and not every cluster can do all of this, which the command may call an error.
+    for broker in &brokers {
+        for (verb, what) in [("heal", "zookeeper"), ("heal", "brokers"), ("free", "")] {
+            let _well = cluster.run(verb, &[broker, what]).await;
+        }
+    }
+    // All at once: a node of ZooKeeper is well only when most of the others are.
+    let mended = nodes.map(async |node| {
         for verb in ["thaw", "start"] {
-            // Most of them are well, which the command may call an error.
             let _well = cluster.run(verb, &[node]).await;
         }
-    }
+    });
+    join_all(mended).await;
 }
 
 /// Ends the programs and removes what the run has made.

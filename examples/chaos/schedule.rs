@@ -7,6 +7,8 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use voting::history::Planned;
 
+use crate::arguments;
+
 /// How long all is well before the first fault.
 const CALM: Duration = Duration::from_secs(4);
 /// Between the end of a fault and the next one in the same part of the system, at most: less than most things take to recover.
@@ -53,6 +55,28 @@ pub(crate) enum Fault {
     DatabaseSlow,
     /// Each server and each worker is stopped and started again, one after the other.
     RollingRestart,
+    /// The leader of a partition is killed and started again, then the one that has followed it, and so on.
+    LeaderChase,
+    /// All of ZooKeeper is killed, and then a leader.
+    ZookeeperDownLeaderKill,
+    /// The leader of a partition cannot reach ZooKeeper; wants a cluster that can cut and heal.
+    LeaderWithoutZookeeper,
+    /// No broker can reach the leader of a partition; wants a cluster that can cut and heal.
+    LeaderWithoutFollowers,
+    /// The disk of a leader is full; wants a cluster that can fill and free.
+    DiskFull,
+    /// Records that are no votes are written to the log, short ones and one of a mebibyte.
+    Poison,
+    /// News cannot pass between workers and servers.
+    BusDown,
+    /// Some of the news gets lost on its way to the brokers, or the answer to it does.
+    BusCut,
+    /// All sockets of many watchers are dropped at once.
+    SocketsDropped,
+    /// The clock of a server jumps five minutes ahead, and then five minutes back; wants the path of libfaketime.
+    ClockJump,
+    /// Everything is stopped and started again, one thing after the other: servers, workers, brokers, ZooKeeper, PostgreSQL.
+    RollingRestartOfAll,
 }
 
 /// Parts of the system of which only one thing is broken at a time, because what breaks it would get in its own way.
@@ -64,10 +88,28 @@ pub(crate) enum Part {
     Database,
     WayToBrokers,
     WayToDatabase,
+    WayToServers,
+    Log,
+    /// More than one, or what not every cluster can do: such a fault is no part of random schedules.
+    Several,
+}
+
+impl Part {
+    /// Those in which something is broken at random.
+    const OF_RANDOM: [Self; 8] = [
+        Self::Brokers,
+        Self::Zookeeper,
+        Self::Programs,
+        Self::Database,
+        Self::WayToBrokers,
+        Self::WayToDatabase,
+        Self::WayToServers,
+        Self::Log,
+    ];
 }
 
 impl Fault {
-    const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::LeaderKill,
         Self::ControllerKill,
         Self::LeaderFreeze,
@@ -86,10 +128,21 @@ impl Fault {
         Self::DatabaseSilent,
         Self::DatabaseSlow,
         Self::RollingRestart,
+        Self::LeaderChase,
+        Self::ZookeeperDownLeaderKill,
+        Self::LeaderWithoutZookeeper,
+        Self::LeaderWithoutFollowers,
+        Self::DiskFull,
+        Self::Poison,
+        Self::BusDown,
+        Self::BusCut,
+        Self::SocketsDropped,
+        Self::ClockJump,
+        Self::RollingRestartOfAll,
     ];
 
     pub(crate) fn name(self) -> String {
-        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+        arguments::name(&self)
     }
 
     pub(crate) fn parse(name: &str) -> Option<Self> {
@@ -101,8 +154,11 @@ impl Fault {
         Duration::from_secs(match self {
             Self::DatabaseKill => 5,
             Self::WorkerKill | Self::AckCut | Self::CommitCut | Self::DatabaseSlow => 10,
-            Self::RollingRestart => 1,
-            Self::RebalanceStorm | Self::ZookeeperDown => 20,
+            // These last as long as they take, or no time at all.
+            Self::RollingRestart | Self::RollingRestartOfAll | Self::LeaderChase | Self::Poison | Self::SocketsDropped => 1,
+            Self::RebalanceStorm | Self::ZookeeperDown | Self::ClockJump => 20,
+            Self::BusDown | Self::LeaderWithoutZookeeper | Self::LeaderWithoutFollowers | Self::DiskFull => 30,
+            Self::ZookeeperDownLeaderKill => 60,
             _ => 15,
         })
     }
@@ -117,6 +173,17 @@ impl Fault {
             Self::DatabaseKill | Self::DatabaseFreeze => Part::Database,
             Self::AckCut | Self::BrokerSilent | Self::BrokerOneWay => Part::WayToBrokers,
             Self::CommitCut | Self::DatabaseSilent | Self::DatabaseSlow => Part::WayToDatabase,
+            Self::SocketsDropped => Part::WayToServers,
+            Self::Poison => Part::Log,
+            Self::LeaderChase
+            | Self::ZookeeperDownLeaderKill
+            | Self::LeaderWithoutZookeeper
+            | Self::LeaderWithoutFollowers
+            | Self::DiskFull
+            | Self::BusDown
+            | Self::BusCut
+            | Self::ClockJump
+            | Self::RollingRestartOfAll => Part::Several,
         }
     }
 }
@@ -135,7 +202,7 @@ pub(crate) fn random(seed: u64, lasts: Duration) -> Vec<Planned> {
     let mut random = SmallRng::seed_from_u64(seed);
     let (end, [shortest, longest]) = (millis(CALM + lasts), LASTS.map(millis));
     let mut planned = Vec::new();
-    for part in [Part::Brokers, Part::Zookeeper, Part::Programs, Part::Database, Part::WayToBrokers, Part::WayToDatabase] {
+    for part in Part::OF_RANDOM {
         let faults: Vec<Fault> = Fault::ALL.into_iter().filter(|fault| fault.part() == part).collect();
         let mut at_ms = millis(CALM) + random.random_range(0..millis(PAUSE_MAX));
         while at_ms < end {

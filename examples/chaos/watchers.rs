@@ -15,8 +15,6 @@ use voting::client::Target;
 use voting::follow::{Followed, follow};
 use voting::history::{Counted, Recorder, What};
 
-/// Watchers of all polls at each server.
-const FAITHFUL: usize = 2;
 /// How long a watcher who wanders stays: from hardly at all to long enough for a server to be lost meanwhile.
 const STAYS_MS: std::ops::Range<u64> = 200..4000;
 /// Before a server that did not answer is left for the next one.
@@ -45,8 +43,13 @@ fn note(recorder: &Recorder, watcher: usize, text: &str) -> Option<(u64, u64)> {
     Some((epoch, version))
 }
 
-/// Begins to watch; ends when the answer is dropped. How many watch comes with it.
-pub(crate) fn watch(recorder: &Arc<Recorder>, servers: &[Target], polls: &[Uuid], seed: u64) -> (JoinSet<()>, usize) {
+/// Begins to watch, with so many at each server who watch all polls; ends when the answer is dropped. How many watch comes with it.
+pub(crate) fn watch(
+    recorder: &Arc<Recorder>,
+    (servers, faithful): (&[Target], usize),
+    polls: &[Uuid],
+    seed: u64,
+) -> (JoinSet<()>, usize) {
     let mut watching = JoinSet::new();
     let mut number = 0;
     let mut next = || {
@@ -55,7 +58,7 @@ pub(crate) fn watch(recorder: &Arc<Recorder>, servers: &[Target], polls: &[Uuid]
     };
     let subscription = serde_json::json!({ "subscribe": polls }).to_string();
     for server in servers {
-        for _ in 0..FAITHFUL {
+        for _ in 0..faithful {
             let (recorder, watcher) = (Arc::clone(recorder), next());
             let (url, subscription) = (server.socket_url("/live"), subscription.clone());
             watching.spawn(async move {

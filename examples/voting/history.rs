@@ -92,6 +92,13 @@ pub enum What {
         /// What was done.
         done: String,
     },
+    /// A record that is no vote was written to the log, on purpose.
+    Foreign {
+        /// To which partition.
+        partition: u32,
+        /// Where it stands there.
+        offset: i64,
+    },
     /// A program said something that none may say.
     Said {
         /// Which program.

@@ -41,6 +41,8 @@ pub(super) struct Expected {
     pub(super) tallies: BTreeMap<Uuid, Counted>,
     /// How far each partition must be applied, and with which outcomes.
     pub(super) progress: BTreeMap<u32, Progress>,
+    /// Where records stand that are no votes, and were written on purpose.
+    pub(super) foreign: BTreeSet<(u32, i64)>,
     /// How many of the repeats in each partition are of duplicates: those are not kept, so that a store takes a repeat of one for
     /// another duplicate, unless it comes together with the first.
     pub(super) repeated_duplicates: BTreeMap<u32, i64>,
@@ -51,9 +53,15 @@ impl Expected {
         let mut expected = Self { sent: sent(history), ..Self::default() };
         let mut polls = BTreeMap::new();
         for event in history {
-            if let What::Poll { poll, options, allow_change } = event.what {
-                expected.tallies.insert(poll, Counted::none(options));
-                polls.extend(definition(poll, options, allow_change).map(|definition| (poll, definition)));
+            match event.what {
+                What::Poll { poll, options, allow_change } => {
+                    expected.tallies.insert(poll, Counted::none(options));
+                    polls.extend(definition(poll, options, allow_change).map(|definition| (poll, definition)));
+                }
+                What::Foreign { partition, offset } => {
+                    expected.foreign.insert((partition, offset));
+                }
+                _ => {}
             }
         }
         for record in log {

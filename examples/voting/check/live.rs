@@ -11,12 +11,14 @@ use crate::history::{Answer, Counted, Event, What};
 pub(super) fn summary(history: &[Event]) -> Verdict {
     let mut verdict = Verdict::default();
     let mut votes = HashMap::new();
+    let mut began = HashMap::new();
     let mut acknowledged = HashSet::new();
     let mut last_ms = None;
     for event in history {
         match &event.what {
             What::Sent { attempt, ballot, .. } => {
                 votes.insert(*attempt, ballot.vote_id);
+                began.entry(ballot.vote_id).or_insert(event.at_ms);
                 last_ms.get_or_insert(event.at_ms);
             }
             What::Answered { attempt, answer } => match answer {
@@ -24,6 +26,8 @@ pub(super) fn summary(history: &[Event]) -> Verdict {
                 Answer::Acknowledged { .. } if votes.get(attempt).is_some_and(|vote_id| acknowledged.insert(*vote_id)) => {
                     let since = last_ms.replace(event.at_ms).unwrap_or(event.at_ms);
                     verdict.longest_gap_ms = verdict.longest_gap_ms.max(event.at_ms - since);
+                    let began = votes.get(attempt).and_then(|vote_id| began.get(vote_id)).unwrap_or(&event.at_ms);
+                    verdict.longest_wait_ms = verdict.longest_wait_ms.max(event.at_ms - began);
                 }
                 Answer::Acknowledged { .. } => {}
                 Answer::NotRecorded { .. } => verdict.refused += 1,
@@ -49,6 +53,38 @@ pub(super) fn watchers_never_go_back(history: &[Event]) -> Vec<Violation> {
         if (*epoch, *version) < (old_epoch, old_version) || (same && changed) {
             let what = format!("watcher {watcher} saw ({epoch}, {version}) of poll {poll} after ({old_epoch}, {old_version})");
             wrong.push(Violation::at("watchers", what, vec![old_place, place]));
+        }
+    }
+    wrong
+}
+
+/// What is shown is a state and not a change: a version has the same totals for everybody, and where nobody can change a vote, no
+/// watcher sees fewer.
+pub(super) fn what_is_shown_is_absolute(history: &[Event]) -> Vec<Violation> {
+    let mut fixed = BTreeSet::new();
+    let mut states: HashMap<(Uuid, u64, u64), (&Counted, usize)> = HashMap::new();
+    let mut seen: HashMap<(usize, Uuid), (&Counted, usize)> = HashMap::new();
+    let mut wrong = Vec::new();
+    for (place, event) in history.iter().enumerate() {
+        let (watcher, poll, epoch, version, totals) = match &event.what {
+            What::Poll { poll, allow_change: false, .. } => {
+                fixed.insert(*poll);
+                continue;
+            }
+            What::Shown { watcher, poll, epoch, version, totals } => (*watcher, *poll, *epoch, *version, totals),
+            _ => continue,
+        };
+        let (state, state_place) = *states.entry((poll, epoch, version)).or_insert((totals, place));
+        if state != totals {
+            let what = format!("version ({epoch}, {version}) of poll {poll} is {totals:?} for one and {state:?} for another");
+            wrong.push(Violation::at("states", what, vec![state_place, place]));
+        }
+        let before = seen.insert((watcher, poll), (totals, place)).filter(|_| fixed.contains(&poll));
+        if let Some((old, old_place)) = before.filter(|(old, _)| old.votes.iter().zip(&totals.votes).any(|(old, new)| new < old))
+        {
+            let what =
+                format!("watcher {watcher} saw {totals:?} of poll {poll} after {old:?}, and nobody can change a vote there");
+            wrong.push(Violation::at("states", what, vec![old_place, place]));
         }
     }
     wrong

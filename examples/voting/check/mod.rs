@@ -10,4 +10,4 @@ mod verdict;
 mod votes;
 
 pub use live::every_watcher_sees_the_end;
-pub use verdict::{Verdict, Violation, check};
+pub use verdict::{ALARM, Verdict, Violation, check, check_stopped};

@@ -11,6 +11,8 @@ use crate::history::{Event, Final, What};
 
 /// Lines of an excerpt, at most: what a person can follow.
 const EXCERPT_LINES_MAX: usize = 12;
+/// What a worker says when a partition stops.
+pub const ALARM: &str = "partition stopped";
 
 /// A broken promise.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +84,8 @@ pub struct Verdict {
     pub counted: u64,
     /// The longest time in which no vote was acknowledged for the first time, in milliseconds.
     pub longest_gap_ms: u64,
+    /// The longest time between the first attempt of a vote and its acknowledgement, in milliseconds.
+    pub longest_wait_ms: u64,
     /// Acknowledged votes without the outcome that they have by definition.
     pub lost: usize,
     /// Votes that count more than once.
@@ -113,12 +117,34 @@ pub fn check(history: &[Event], state: &Final) -> Verdict {
     ] {
         verdict.violations.extend(find(&expected, state));
     }
-    verdict.violations.extend(live::watchers_never_go_back(history));
-    verdict.violations.extend(live::nothing_is_shown_that_was_not_sent(history));
-    verdict.violations.extend(live::the_store_is_right_at_every_moment(history));
+    verdict.violations.extend(seen(history));
     verdict.violations.extend(live::everything_comes_right_by_itself(history));
     verdict.violations.extend(live::every_watcher_sees_the_end(history, &state.tallies));
     verdict
+}
+
+/// Checks a run in which a partition had to stop with an alarm: its log can no longer be read from the beginning, so that nobody can say
+/// what should be counted.
+#[must_use]
+pub fn check_stopped(history: &[Event], state: &Final) -> Verdict {
+    let mut verdict = live::summary(history);
+    verdict.counted = state.tallies.values().map(|tally| tally.voters).sum();
+    verdict.violations.extend(seen(history));
+    let is_alarm = |place: &usize| matches!(&history[*place].what, What::Said { line, .. } if line.contains(ALARM));
+    let wrong = live::everything_comes_right_by_itself(history).into_iter();
+    verdict.violations.extend(wrong.filter(|violation| !violation.events.iter().any(is_alarm)));
+    verdict
+}
+
+/// What was wrong at any moment.
+fn seen(history: &[Event]) -> impl Iterator<Item = Violation> {
+    let checks = [
+        live::watchers_never_go_back,
+        live::what_is_shown_is_absolute,
+        live::nothing_is_shown_that_was_not_sent,
+        live::the_store_is_right_at_every_moment,
+    ];
+    checks.into_iter().flat_map(|find| find(history))
 }
 
 #[cfg(test)]
@@ -273,6 +299,40 @@ mod tests {
     }
 
     #[test]
+    fn a_record_that_is_no_vote_must_have_been_written_on_purpose() {
+        let with = |is_known: bool| {
+            found(|events, state| {
+                if is_known {
+                    events.push(Event { at_ms: 999, what: What::Foreign { partition: 0, offset: 5 } });
+                }
+                state.log.push(Record { partition: 0, offset: 5, vote: None });
+                state.ends.insert(0, 6);
+                let progress = Progress { next_offset: 6, counted: 4, repeated: 1, invalid: 1, ..Progress::default() };
+                state.progress.insert(0, progress);
+            })
+            .1
+        };
+        assert_eq!(with(true), [""; 0]);
+        assert_eq!(with(false), ["recorded"]);
+    }
+
+    #[test]
+    fn a_vote_waits_from_its_first_attempt_to_its_acknowledgement() {
+        let longest = |change: fn(&mut Vec<Event>)| found(|events, _| change(events)).0.longest_wait_ms;
+        assert_eq!(longest(|_| {}), 10);
+        let resent = |events: &mut Vec<Event>| {
+            for event in events {
+                match &mut event.what {
+                    What::Answered { attempt: 3, answer } => *answer = Answer::Unknown { why: "a timeout".to_owned() },
+                    What::Answered { attempt: 9, answer } => *answer = Answer::Acknowledged { receipt: String::new() },
+                    _ => {}
+                }
+            }
+        };
+        assert_eq!(longest(resent), 30);
+    }
+
+    #[test]
     fn a_receipt_that_says_another_outcome_is_found() {
         for status in ["pending", "duplicate"] {
             let (_, checks) = found(|_, state| status.clone_into(&mut state.receipts[0].1));
@@ -336,10 +396,18 @@ mod tests {
         let less = Counted { voters: 3, votes: vec![1, 2] };
         let after = |what| found(|events, _| events.push(Event { at_ms: 999, what })).1;
         assert_eq!(after(shown(0, 4, total())), ["watchers"]);
-        assert_eq!(after(shown(0, 5, less.clone())), ["watchers", "convergence"]);
+        assert_eq!(after(shown(0, 5, less.clone())), ["watchers", "states", "convergence"]);
         assert_eq!(after(shown(0, 5, total())), [""; 0]);
         assert_eq!(after(shown(1, 4, total())), [""; 0]);
         assert_eq!(after(shown(1, 4, less)), ["convergence"]);
+    }
+
+    #[test]
+    fn a_change_that_is_shown_as_a_state_is_found() {
+        let change = Counted { voters: 1, votes: vec![0, 1] };
+        let after = |what: [What; 2]| found(|events, _| events.extend(what.into_iter().map(|what| Event { at_ms: 999, what }))).1;
+        assert_eq!(after([shown(0, 6, change.clone()), shown(0, 7, total())]), ["states"], "fewer votes than before");
+        assert_eq!(after([shown(1, 5, change), shown(1, 6, total())]), ["states"], "other totals than those of watcher 0");
     }
 
     #[test]
@@ -371,6 +439,18 @@ mod tests {
             let (_, checks) = found(|events, _| events.push(Event { at_ms: 999, what }));
             assert_eq!(checks, ["liveness"]);
         }
+    }
+
+    #[test]
+    fn an_alarm_is_wrong_unless_a_partition_had_to_stop() {
+        let said = |line: &str| What::Said { program: "worker 1".to_owned(), line: line.to_owned() };
+        let (mut events, state) = sound();
+        events.push(Event { at_ms: 999, what: said(ALARM) });
+        let checks = |verdict: Verdict| verdict.violations.iter().map(|violation| violation.check).collect::<Vec<_>>();
+        assert_eq!(checks(check(&events, &state)), ["liveness"]);
+        assert_eq!(checks(check_stopped(&events, &state)), [""; 0]);
+        events.push(Event { at_ms: 999, what: said("a task panicked") });
+        assert_eq!(checks(check_stopped(&events, &state)), ["liveness"]);
     }
 
     #[test]

@@ -74,9 +74,18 @@ pub(super) fn nothing_is_recorded_that_was_not_sent(expected: &Expected, state: 
     let mut wrong = Vec::new();
     for record in &state.log {
         let place = format!("the record at {}:{}", record.partition, record.offset);
-        let Some(vote) = &record.vote else {
-            wrong.push(Violation::new("recorded", format!("{place} cannot be read")));
-            continue;
+        let is_foreign = expected.foreign.contains(&(record.partition, record.offset));
+        let vote = match &record.vote {
+            Some(vote) if !is_foreign => vote,
+            None if is_foreign => continue,
+            Some(_) => {
+                wrong.push(Violation::new("recorded", format!("{place} is no vote, and was read as one")));
+                continue;
+            }
+            None => {
+                wrong.push(Violation::new("recorded", format!("{place} cannot be read")));
+                continue;
+            }
         };
         let ballot = expected.sent.get(&vote.vote_id).and_then(|attempts| attempts.ballot.as_ref());
         if ballot.is_none_or(|ballot| (ballot.poll, &ballot.choices) != (vote.poll, &vote.choices)) {

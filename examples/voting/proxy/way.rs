@@ -39,6 +39,8 @@ pub enum Protocol {
     Kafka,
     /// PostgreSQL's; what may be cut is a COMMIT.
     Postgres,
+    /// Another one, of which no request is cut.
+    Other,
 }
 
 /// Which side of a request gets lost; its connection breaks in any case.

@@ -31,6 +31,9 @@ impl Messages {
     /// Takes the next piece; answers whether it completes a request that matters.
     pub(super) fn take(&mut self, mut piece: &[u8]) -> bool {
         let mut found = false;
+        if self.protocol == Protocol::Other {
+            return found;
+        }
         loop {
             if let Some(missing) = self.missing {
                 let (now, rest) = piece.split_at(missing.min(piece.len()));
@@ -63,6 +66,7 @@ impl Messages {
         match self.protocol {
             // Produce is the request with the number 0.
             Protocol::Kafka => self.body.starts_with(&[0, 0]),
+            Protocol::Other => false,
             Protocol::Postgres if self.is_starting => {
                 // A request for TLS comes before the message that has the version, 3.
                 self.is_starting = !self.body.starts_with(&[0, 3]);

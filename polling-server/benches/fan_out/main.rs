@@ -7,7 +7,6 @@ mod floor;
 #[expect(dead_code, reason = "each bench uses a part of what they share")]
 #[path = "../support/mod.rs"]
 mod support;
-mod watchers;
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -17,10 +16,10 @@ use hdrhistogram::Histogram;
 use support::child::{SERVE, Server};
 use support::load::{Load, NUMBER, Template, ask};
 use support::serving::{Variant, serve};
+use support::watchers::{Watchers, hello, make_poll};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufStream};
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
-use watchers::Watchers;
 
 /// Sockets that watch one poll.
 const WATCHERS: [usize; 2] = [2_000, 10_000];
@@ -57,20 +56,16 @@ async fn measure(count: usize) {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let server = Server::start(Variant::Memory, folder.path());
     ask(server.admin, &Template::new("/livez", "")).await;
-    let poll = make_poll(&server).await;
+    let poll = make_poll(&server, OPTIONS).await;
     let body = format!(r#"{{"choices":[1],"voter_id":"voter-{NUMBER}"}}"#);
     let votes = Rc::new(vec![Template::new(&format!("/polls/{poll}/vote"), &body)]);
-    let hello = format!(
-        "GET /polls/{poll}/live HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-         sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-    );
     let (mut frames, mut floors, mut latency) =
         (Vec::new(), Vec::new(), Histogram::<u64>::new_with_bounds(1, 60_000_000, 3).expect("sound bounds"));
     let (mut memory, mut idle, mut bytes) = (0, Duration::ZERO, 0);
     for turn in 0..TURNS {
         let before = server.resident_bytes();
         let mut watchers = Watchers::new();
-        watchers.add(server.api, count, &hello).await;
+        watchers.add(server.api, count, &hello(&poll)).await;
         watchers.seen.wait_for(count as u64).await;
         if turn == 0 {
             memory = server.resident_bytes().saturating_sub(before) / count as u64;
@@ -102,14 +97,6 @@ async fn measure(count: usize) {
         latency.value_at_quantile(0.5) as f64 / 1e3,
         latency.value_at_quantile(0.99) as f64 / 1e3,
     );
-}
-
-async fn make_poll(server: &Server) -> String {
-    let options: Vec<String> = (1..=OPTIONS).map(|option| format!("The option {option}")).collect();
-    let body = serde_json::json!({ "question": "Which one of these would you like?", "options": options }).to_string();
-    let answer = ask(server.api, &Template::new("/polls", &body)).await;
-    let created: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
-    created["id"].as_str().expect("it has an identifier").to_owned()
 }
 
 /// Microseconds of a frame in the loop of `write(2)`.

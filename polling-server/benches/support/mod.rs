@@ -3,3 +3,4 @@
 pub(crate) mod child;
 pub(crate) mod load;
 pub(crate) mod serving;
+pub(crate) mod watchers;

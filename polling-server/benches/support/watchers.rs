@@ -3,18 +3,43 @@
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use hdrhistogram::Histogram;
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use super::child::Server;
+use super::load::{Template, ask};
+
 /// The first byte of a frame with text that is whole.
 const TEXT: u8 = 0x81;
+/// The first byte of a ping.
+const PING: u8 = 0x89;
+/// A pong to a ping without content, under a mask of zeros.
+const PONG: [u8; 6] = [0x8a, 0x80, 0, 0, 0, 0];
 /// Bytes that are read at a time, for whichever socket has some.
 const READ_BYTES: usize = 64 * 1024;
+
+/// Makes a poll with so many options, and answers its identifier.
+pub(crate) async fn make_poll(server: &Server, options: usize) -> String {
+    let options: Vec<String> = (1..=options).map(|option| format!("The option {option}")).collect();
+    let body = serde_json::json!({ "question": "Which one of these would you like?", "options": options }).to_string();
+    let answer = ask(server.api, &Template::new("/polls", &body)).await;
+    let created: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
+    created["id"].as_str().expect("it has an identifier").to_owned()
+}
+
+/// What a client says first to watch the poll.
+pub(crate) fn hello(poll: &str) -> String {
+    format!(
+        "GET /polls/{poll}/live HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+}
 
 /// What the readers have seen together.
 #[derive(Default)]
@@ -23,6 +48,8 @@ pub(crate) struct Seen {
     bytes: Cell<u64>,
     until: Cell<u64>,
     reached: Notify,
+    /// Since when frames are timed, and what was found.
+    timed: RefCell<Option<(Instant, Histogram<u64>)>>,
 }
 
 impl Seen {
@@ -44,7 +71,23 @@ impl Seen {
         self.bytes.get() / self.frames.get().max(1)
     }
 
+    /// Times the frames that come from now on.
+    pub(crate) fn time(&self) {
+        let mut timed = self.timed.borrow_mut();
+        let histogram = timed.take().map(|(_, histogram)| histogram);
+        let histogram = histogram.unwrap_or_else(|| Histogram::new_with_bounds(1, 60_000_000, 3).expect("sound bounds"));
+        *timed = Some((Instant::now(), histogram));
+    }
+
+    /// Microseconds from the last call of [`time`](Self::time) to each frame since the last call of this.
+    pub(crate) fn take_times(&self) -> Histogram<u64> {
+        self.timed.borrow_mut().take().expect("frames were timed").1
+    }
+
     fn note(&self, bytes: u64) {
+        if let Some((since, histogram)) = &mut *self.timed.borrow_mut() {
+            histogram.saturating_record(since.elapsed().as_micros() as u64);
+        }
         self.bytes.set(self.bytes.get() + bytes);
         self.frames.set(self.frames.get() + 1);
         if self.frames.get() == self.until.get() {
@@ -88,7 +131,7 @@ impl Watchers {
 }
 
 /// Connects, again when the server's queue was full. The connection is cut at its end, and so leaves no port behind that has to wait.
-async fn connect(server: SocketAddr) -> TcpStream {
+pub(crate) async fn connect(server: SocketAddr) -> TcpStream {
     loop {
         if let Ok(stream) = TcpStream::connect(server).await {
             SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("connected");
@@ -158,6 +201,10 @@ impl Reader {
                     };
                     if let Some(length) = length {
                         let is_text = head[0] == TEXT;
+                        if head[0] == PING {
+                            // Whoever is never heard is taken to be gone after a minute.
+                            self.stream.try_write(&PONG).expect("the server takes it");
+                        }
                         self.state = State::Frame { is_text, bytes: length, left: length };
                         self.end_of_frame();
                     }

@@ -1,0 +1,117 @@
+//! What readers that misbehave cost those who behave: the time from a vote to its frame, beside each kind of them in the same run.
+
+#![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
+#![expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "what is measured is far below any bound")]
+
+mod crowd;
+#[expect(dead_code, reason = "each bench uses a part of what they share")]
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crowd::{Crowd, Kind};
+use hdrhistogram::Histogram;
+use support::child::{SERVE, Server};
+use support::load::{Load, NUMBER, Template, ask};
+use support::serving::{Variant, serve};
+use support::watchers::{Watchers, hello, make_poll};
+use tokio::task::LocalSet;
+
+/// Those who behave.
+const WATCHERS: usize = 1_000;
+/// Options of the poll: as many as make a frame of some 500 bytes.
+const OPTIONS: usize = 19;
+/// Votes beside each kind.
+const CHANGES: usize = 200;
+/// Between a frame that everybody has and the next vote: longer than frames are held back, so that nothing is conflated.
+const PAUSE: Duration = Duration::from_millis(60);
+/// Without a vote for so long, a poll is not shown any more without asking the store.
+const SILENCE: Duration = Duration::from_secs(3);
+/// The change at which a crowd comes.
+const BURST_AT: usize = CHANGES / 4;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [flag, variant, folder] = arguments.as_slice()
+        && flag == SERVE
+    {
+        return serve(variant, folder);
+    }
+    println!("{WATCHERS} sockets that behave, {CHANGES} votes in each row, SQLite.\n");
+    println!(
+        "| beside them | p50 ms | p99 ms | p99 ÷ alone | goal | server MiB more | with them MiB more | polls read from the store |"
+    );
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    LocalSet::new().block_on(&runtime, measure());
+}
+
+async fn measure() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let server = Server::start(Variant::Sqlite, folder.path());
+    let poll = make_poll(&server, OPTIONS).await;
+    let hello = hello(&poll);
+    let body = format!(r#"{{"choices":[1],"voter_id":"voter-{NUMBER}"}}"#);
+    let votes = Rc::new(vec![Template::new(&format!("/polls/{poll}/vote"), &body)]);
+    let mut voting = Load::open(server.api, 1, votes, 0).await;
+    let mut watchers = Watchers::new();
+    watchers.add(server.api, WATCHERS, &hello).await;
+    watchers.seen.wait_for(WATCHERS as u64).await;
+    vote(&watchers, &mut voting, None).await;
+    let mut alone = 0.0;
+    for kind in Kind::ALL {
+        let (memory, reads) = (server.resident_bytes(), reads(&server).await);
+        let mut crowd = Crowd::start(kind, server.api, hello.clone());
+        let times = vote(&watchers, &mut voting, Some(&mut crowd)).await;
+        let with_them = server.resident_bytes();
+        if kind.comes_at_once() {
+            crowd.wait().await;
+            tokio::time::sleep(SILENCE).await;
+            crowd.burst();
+            crowd.wait().await;
+        }
+        drop(crowd);
+        assert_eq!(watchers.len(), WATCHERS, "none of them was cut off");
+        let read = self::reads(&server).await - reads;
+        let millis = |quantile| times.value_at_quantile(quantile) as f64 / 1e3;
+        if kind == Kind::Nobody {
+            alone = millis(0.99);
+        }
+        println!(
+            "| {} | {:.1} | {:.1} | {:.2} | 2.00 | {:.1} | {:.1} | {read} |",
+            kind.name(),
+            millis(0.5),
+            millis(0.99),
+            millis(0.99) / alone,
+            mebibytes_more(server.resident_bytes(), memory),
+            mebibytes_more(with_them, memory),
+        );
+    }
+}
+
+/// Microseconds from each vote to each frame of those who behave.
+async fn vote(watchers: &Watchers, voting: &mut Load, mut crowd: Option<&mut Crowd>) -> Histogram<u64> {
+    for change in 0..CHANGES {
+        tokio::time::sleep(PAUSE).await;
+        if let (BURST_AT, Some(crowd)) = (change, &mut crowd) {
+            crowd.burst();
+        }
+        watchers.seen.time();
+        let next = watchers.seen.frames() + WATCHERS as u64;
+        tokio::join!(voting.run(1), watchers.seen.wait_for(next));
+    }
+    watchers.seen.take_times()
+}
+
+/// Polls that the server has read from its store so far.
+async fn reads(server: &Server) -> u64 {
+    let metrics = ask(server.admin, &Template::new("/metrics", "")).await;
+    let count = metrics.lines().find_map(|line| line.strip_prefix("polling_poll_reads_total "));
+    count.map_or(0, |count| count.parse().expect("a number"))
+}
+
+fn mebibytes_more(now: u64, before: u64) -> f64 {
+    (now as f64 - before as f64) / f64::from(1 << 20)
+}

@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 #![expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "what is measured is far below any bound")]
 
+#[expect(dead_code, reason = "each bench uses a part of what they share")]
 mod support;
 
 use std::rc::Rc;

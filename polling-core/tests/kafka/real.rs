@@ -44,19 +44,19 @@ real_tests! {
 /// How long administrative requests may take.
 const ADMIN_WAIT: Duration = Duration::from_secs(20);
 
-pub(super) fn fresh(name: &str) -> String {
+fn fresh(name: &str) -> String {
     format!("{name}-{}", Uuid::new_v4())
 }
 
-pub(super) fn admin(brokers: &str) -> AdminClient<DefaultClientContext> {
+fn admin(brokers: &str) -> AdminClient<DefaultClientContext> {
     ClientConfig::new().set("bootstrap.servers", brokers).create().expect("a client")
 }
 
-pub(super) fn options() -> AdminOptions {
+fn options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(ADMIN_WAIT)).operation_timeout(Some(ADMIN_WAIT))
 }
 
-pub(super) async fn create(brokers: &str, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
+async fn create(brokers: &str, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
     let replication = TopicReplication::Fixed(1);
     let topic =
         settings.iter().fold(NewTopic::new(topic, partitions, replication), |topic, (name, value)| topic.set(name, value));

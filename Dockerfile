@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # Both programs in one small image; it runs the server unless told otherwise:
 #
 #     docker build --tag polling .

@@ -6,8 +6,8 @@ use fastbloom::BloomFilter;
 
 use crate::model::VoterKey;
 
-/// Bits of the filter: 8 MiB, of which the system gives only what is written to. One voter in four hundred is looked for in vain when
-/// four million are remembered, one in five when it is sixteen million.
+/// Bits of the filter: 8 MiB, of which the system gives only what is written to. Of n voters (1 - e^(-4n/bits))^4 are looked for in
+/// vain: one in five hundred when four million are remembered, one in seven when it is sixteen million.
 const BITS: usize = 1 << 26;
 /// Bits that are set for each voter. More would tell fewer voters apart from others, and fill the filter sooner.
 const BITS_OF_VOTER: u32 = 4;

@@ -9,11 +9,13 @@ use crate::bus::UpdateBus;
 use crate::bus::memory::MemoryBus;
 #[cfg(feature = "postgres")]
 use crate::bus::postgres::PostgresBus;
+use crate::clock::{Clock, Timestamp};
 #[cfg(feature = "kafka")]
 use crate::open_kafka::{self, OpenKafka};
 #[cfg(feature = "postgres")]
 use crate::open_postgres::{bus_options, store_options};
 use crate::settings::{did_you_mean, nearest, redacted_url};
+use crate::shutdown::Shutdown;
 use crate::sink::VoteSink;
 use crate::sink::memory::{MemorySink, WAITING_VOTES_DEFAULT, memory_log};
 use crate::source::VoteSource;
@@ -22,7 +24,7 @@ use crate::store::memory::MemoryStore;
 use crate::store::postgres::{PostgresOpenError, PostgresStore};
 #[cfg(feature = "sqlite")]
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
-use crate::store::{PollStore, TallyStore};
+use crate::store::{PollStore, StoreError, TallyStore};
 
 /// What to open, as URLs: `memory:`, `sqlite:FILE`, `postgres://USER:PASSWORD@HOST:PORT/DATABASE` and
 /// `kafka://HOST:PORT,HOST:PORT/TOPIC`. Parameters follow a `?`.
@@ -85,6 +87,46 @@ impl Backends {
         #[cfg(feature = "kafka")]
         return self.kafka.log_trouble();
         #[cfg(not(feature = "kafka"))]
+        None
+    }
+
+    /// What endangers votes that are in a log at a server, or that will be, while all goes on: a topic that does not keep the rules any
+    /// more, or a backlog that has used much of the time for which the log keeps it.
+    #[must_use]
+    pub fn log_warning(&self) -> Option<String> {
+        #[cfg(feature = "kafka")]
+        return self.kafka.log_warning();
+        #[cfg(not(feature = "kafka"))]
+        None
+    }
+
+    /// Looks, until `shutdown` is requested, at how long votes wait in a log at a server that keeps them for a bounded time; says so in
+    /// metrics, in the log of the process and by [`log_warning`](Self::log_warning) when that is a quarter of it, and again when it is
+    /// half. Does nothing but wait for a log in memory. One process for each place where alarms come from is enough: it looks at all
+    /// partitions.
+    ///
+    /// Dropping the future stops the looking.
+    pub async fn watch_backlog(&self, clock: Arc<dyn Clock>, shutdown: Shutdown) {
+        #[cfg(feature = "kafka")]
+        if let Some(log) = &self.kafka.log {
+            log.backlog.watch(Arc::clone(&self.tallies), clock, shutdown).await;
+            return;
+        }
+        drop(clock);
+        shutdown.requested().await;
+    }
+
+    /// The time of the server that keeps the store; `None` when the store is in this process, which has one clock.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not answer.
+    #[cfg_attr(not(feature = "postgres"), expect(clippy::unused_async, reason = "the same signature as with the feature"))]
+    pub async fn store_time(&self) -> Option<Result<Timestamp, StoreError>> {
+        #[cfg(feature = "postgres")]
+        if let Some(postgres) = &self.postgres {
+            return Some(postgres.time().await);
+        }
         None
     }
 
@@ -358,11 +400,11 @@ pub async fn open(urls: &Urls) -> Result<Backends, OpenError> {
 async fn open_on_kafka(backends: &mut Backends, log: &Parts<'_>, bus: &Parts<'_>) -> Result<(), OpenError> {
     if log.scheme == "kafka" {
         let opened = open_kafka::open_log(&open_kafka::log_options(log)?).await;
-        let (sink, source) = opened.map_err(|source| OpenError::Kafka { role: "log", source })?;
-        backends.sink = Arc::clone(&sink) as Arc<dyn VoteSink>;
-        backends.source = Arc::clone(&source) as Arc<dyn VoteSource>;
+        let opened = opened.map_err(|source| OpenError::Kafka { role: "log", source })?;
+        backends.sink = opened.sink();
+        backends.source = Arc::clone(&opened.source) as Arc<dyn VoteSource>;
         backends.memory_log = None;
-        backends.kafka.log = Some((sink, source));
+        backends.kafka.log = Some(opened);
     }
     if bus.scheme == "kafka" {
         let opened = open_kafka::open_bus(&open_kafka::bus_options(bus)?).await;

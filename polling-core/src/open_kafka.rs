@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use percent_encoding::percent_decode_str;
 
 use crate::bus::kafka::KafkaBus;
-use crate::kafka::{Cluster, KafkaOpenError, TopicRules, ensure_topic};
+use crate::kafka::{Cluster, Inspection, KafkaOpenError, TopicRules, ensure_topic};
+use crate::model::Vote;
 use crate::open::{OpenError, Parts};
 use crate::sink::kafka::{KafkaSink, WAITING_VOTES_DEFAULT};
-use crate::source::kafka::{GROUP_DEFAULT, KafkaRetainedLog, KafkaSource};
+use crate::sink::{Recorded, SinkError, VoteSink};
+use crate::source::kafka::{Backlog, GROUP_DEFAULT, KafkaRetainedLog, KafkaSource};
 
 /// What stands before the name of a setting that goes to librdkafka as it is.
 const PASSED_THROUGH: &str = "librdkafka.";
@@ -42,25 +45,65 @@ pub(crate) struct BusOptions {
     rules: TopicRules,
 }
 
+/// A log that is open.
+#[derive(Clone)]
+pub(crate) struct OpenLog {
+    sink: Arc<KafkaSink>,
+    pub(crate) source: Arc<KafkaSource>,
+    inspection: Arc<Inspection>,
+    pub(crate) backlog: Arc<Backlog>,
+}
+
+impl OpenLog {
+    /// Where votes go in, as long as the topic is one that they may go into.
+    pub(crate) fn sink(&self) -> Arc<dyn VoteSink> {
+        Arc::new(InspectedSink { sink: Arc::clone(&self.sink), inspection: Arc::clone(&self.inspection) })
+    }
+}
+
+/// Refuses votes at once while there is no topic that they may go into: the client would wait for one, and then not know.
+struct InspectedSink {
+    sink: Arc<KafkaSink>,
+    inspection: Arc<Inspection>,
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl VoteSink for InspectedSink {
+    async fn record(&self, vote: Vote) -> Result<Recorded, SinkError> {
+        if let Some(reason) = self.inspection.refusal() {
+            return Err(SinkError::NotRecorded { reason });
+        }
+        self.sink.record(vote).await
+    }
+}
+
 /// What Kafka has open, to close it.
 #[derive(Clone, Default)]
 pub(crate) struct OpenKafka {
-    pub(crate) log: Option<(Arc<KafkaSink>, Arc<KafkaSource>)>,
+    pub(crate) log: Option<OpenLog>,
     pub(crate) bus: Option<Arc<KafkaBus>>,
 }
 
 impl OpenKafka {
     /// Why the log cannot be written or read just now. An end that is not used knows of nothing.
     pub(crate) fn log_trouble(&self) -> Option<String> {
-        let (sink, source) = self.log.as_ref()?;
-        sink.trouble().or_else(|| source.trouble())
+        let log = self.log.as_ref()?;
+        log.inspection.refusal().or_else(|| log.sink.trouble()).or_else(|| log.source.trouble())
+    }
+
+    /// What endangers votes that are in the log, or that will be.
+    pub(crate) fn log_warning(&self) -> Option<String> {
+        let log = self.log.as_ref()?;
+        let warnings: Vec<String> = [log.inspection.warning(), log.backlog.warning()].into_iter().flatten().collect();
+        (!warnings.is_empty()).then(|| warnings.join("; "))
     }
 
     /// Leaves the group first, so that another worker goes on meanwhile.
     pub(crate) async fn close(&self) {
-        if let Some((sink, source)) = &self.log {
-            source.close().await;
-            sink.close().await;
+        if let Some(log) = &self.log {
+            log.source.close().await;
+            log.sink.close().await;
         }
         if let Some(bus) = &self.bus {
             bus.flush().await;
@@ -108,15 +151,18 @@ pub(crate) fn bus_options(url: &Parts<'_>) -> Result<BusOptions, OpenError> {
     Ok(BusOptions { cluster, rules: topic_rules(url, TopicRules::updates(topic))? })
 }
 
-/// Checks the topic and opens both ends. The reading end joins its group when it is first read, so a server that only writes never
-/// does.
-pub(crate) async fn open_log(options: &LogOptions) -> Result<(Arc<KafkaSink>, Arc<KafkaSource>), KafkaOpenError> {
+/// Checks the topic, and goes on looking at it, and opens both ends. The reading end joins its group when it is first read, so a server
+/// that only writes never does.
+pub(crate) async fn open_log(options: &LogOptions) -> Result<OpenLog, KafkaOpenError> {
     let LogOptions { cluster, rules, capacity, group, accept_unreadable } = options;
     let partitions = ensure_topic(cluster, rules).await?;
     tracing::info!(topic = rules.name, partitions, accept_weak = rules.accept_weak, "the topic of votes is as it must be");
     let sink = KafkaSink::open(cluster, &*rules.name, *capacity).map_err(KafkaOpenError::Client)?;
     let source = KafkaSource::new(cluster.clone(), &*rules.name, &**group).accepting_unreadable(*accept_unreadable);
-    Ok((Arc::new(sink), Arc::new(source)))
+    let inspection = Inspection::start(cluster, rules.clone()).map_err(|error| KafkaOpenError::Client(error.into()))?;
+    let inspection = Arc::new(inspection);
+    let backlog = Arc::new(Backlog::new(Arc::clone(&inspection)));
+    Ok(OpenLog { sink: Arc::new(sink), source: Arc::new(source), inspection, backlog })
 }
 
 /// The log as an auditor reads it. Nothing is opened, made or checked.

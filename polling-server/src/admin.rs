@@ -3,7 +3,7 @@
 use metrics::gauge;
 use poem::http::{Method, StatusCode, header};
 use poem::{Endpoint, Request, Response};
-use polling_core::operate::health::{trouble, verbose_report};
+use polling_core::operate::health::{Condition, ready_body, summary, verbose_report};
 use polling_core::operate::telemetry::PrometheusHandle;
 use polling_core::sink::memory::MemorySink;
 
@@ -27,14 +27,16 @@ impl Admin {
 
     fn ready(&self, verbose: bool) -> Response {
         let checks = self.readiness.checks();
-        let trouble = trouble(&checks);
-        let status = if trouble.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let summary = summary(&checks);
+        let is_failed = matches!(summary, Condition::Failed(_));
+        let status = if is_failed { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
         if verbose {
             return text(status, "text/plain; charset=utf-8", verbose_report(&checks));
         }
-        match trouble {
-            None => text(status, "application/json", r#"{"status":"ready"}"#.to_owned()),
-            Some(trouble) => problem(status, &trouble),
+        match summary {
+            Condition::Fine => text(status, "application/json", ready_body(None)),
+            Condition::Degraded(reason) => text(status, "application/json", ready_body(Some(&reason))),
+            Condition::Failed(reason) => problem(status, &reason),
         }
     }
 
@@ -87,8 +89,14 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
+    use crate::clock_watch::ClockTrouble;
+    use crate::readiness::SharedLog;
     use crate::store_watch::StoreTrouble;
     use crate::telemetry;
+
+    fn alone(counting: Option<watch::Receiver<Health>>) -> Readiness {
+        Readiness::new(counting, StoreTrouble::default(), None, ClockTrouble::default())
+    }
 
     async fn answer(readiness: &Readiness, method: Method, target: &str) -> (StatusCode, String) {
         let admin = Admin::new(readiness.clone(), telemetry::start().expect("recorded"), None);
@@ -99,7 +107,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_ready_only_between_start_and_stop() {
-        let readiness = Readiness::new(None, StoreTrouble::default(), None);
+        let readiness = alone(None);
         let (status, body) = answer(&readiness, Method::GET, "/readyz").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(body.contains("/problems/unavailable") && body.contains("the server is starting"), "{body}");
@@ -114,18 +122,57 @@ mod tests {
     async fn it_says_why_votes_are_not_counted() {
         let health = Health { trouble: Some("disk full".to_owned()), stopped: vec![(Partition(7), "a hole".to_owned())] };
         let (_sender, counting) = watch::channel(health);
-        let readiness =
-            Readiness::new(Some(counting), StoreTrouble::default(), Some(Arc::new(|| Some("no broker is connected".to_owned()))));
+        let readiness = alone(Some(counting));
         readiness.note_serving();
         let (status, body) = answer(&readiness, Method::GET, "/readyz?verbose").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-        let expected = "[+]serving ok\n[-]store failed: disk full\n[-]log failed: no broker is connected\n[-]partitions failed: partition 7: a hole\nreadyz check failed\n";
+        let expected = "[+]serving ok\n[-]store failed: disk full\n[-]partitions failed: partition 7: a hole\n[+]clock ok\nreadyz check failed\n";
         assert_eq!(body, expected);
     }
 
     #[tokio::test]
+    async fn of_a_cluster_it_is_ready_with_a_log_or_a_store() {
+        let store = StoreTrouble::default();
+        let leaderless = "partition 1 of \"votes\" has no leader";
+        for (log_trouble, warning, store_trouble, status, report) in [
+            (None, None, false, 200, "[+]serving ok\n[+]store ok\n[+]log ok\n[+]topic ok\n[+]clock ok\nreadyz check passed\n"),
+            (
+                Some(leaderless),
+                Some("weak"),
+                false,
+                200,
+                "[+]serving ok\n[+]store ok\n[!]log degraded: partition 1 of \"votes\" has no leader\n[!]topic degraded: weak\n[+]clock ok\nreadyz check passed\n",
+            ),
+            (
+                None,
+                None,
+                true,
+                200,
+                "[+]serving ok\n[!]store degraded: the store is unavailable: away\n[+]log ok\n[+]topic ok\n[+]clock ok\nreadyz check passed\n",
+            ),
+            (
+                Some(leaderless),
+                None,
+                true,
+                503,
+                "[+]serving ok\n[-]store failed: the store is unavailable: away\n[-]log failed: partition 1 of \"votes\" has no leader\n[+]topic ok\n[+]clock ok\nreadyz check failed\n",
+            ),
+        ] {
+            let told = |text: Option<&'static str>| Arc::new(move || text.map(str::to_owned));
+            let log = SharedLog { trouble: told(log_trouble), warning: told(warning) };
+            let store = if store_trouble { StoreTrouble::of("the store is unavailable: away") } else { store.clone() };
+            let readiness = Readiness::new(None, store, Some(log), ClockTrouble::default());
+            readiness.note_serving();
+            let expected = (StatusCode::from_u16(status).expect("a status"), report.to_owned());
+            assert_eq!(answer(&readiness, Method::GET, "/readyz?verbose").await, expected);
+            let (_, body) = answer(&readiness, Method::GET, "/readyz").await;
+            assert_eq!(body.contains(r#""status":"degraded""#), report.contains("[!]"), "{body}");
+        }
+    }
+
+    #[tokio::test]
     async fn other_paths_and_methods_are_refused() {
-        let readiness = Readiness::new(None, StoreTrouble::default(), None);
+        let readiness = alone(None);
         assert_eq!(answer(&readiness, Method::GET, "/polls").await.0, StatusCode::NOT_FOUND);
         assert_eq!(answer(&readiness, Method::POST, "/metrics").await.0, StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(answer(&readiness, Method::HEAD, "/metrics").await.0, StatusCode::OK);

@@ -83,6 +83,11 @@ pub const SETTINGS: &[Setting] = &[
         "Networks of the proxies whose X-Forwarded-For is believed, comma-separated: 10.0.0.0/8,192.0.2.1,2001:db8::/32",
     ),
     setting("handler-deadline", Some("5s"), "How long a request waits for the log or the store (100ms to 5m)"),
+    setting(
+        "clock-skew-max",
+        Some("1s"),
+        "How far the clock of this server may be from that of the store before that is said (1ms to 1h)",
+    ),
     setting("drain", Some("10s"), "How long requests in flight may take to end when the server stops (0s to 1h)"),
     setting(
         "header-timeout",
@@ -125,6 +130,8 @@ pub struct Config {
     pub access: Access,
     /// How long a handler waits for the log or the store.
     pub handler_deadline: Duration,
+    /// How far the clock may be from that of the store before that is said.
+    pub clock_skew_max: Duration,
     /// How long requests may take to end at the stop.
     pub drain: Duration,
     /// Bounds of every connection.
@@ -206,6 +213,7 @@ impl Reader<'_> {
         let rates = self.rates();
         let proxies = self.list("trusted-proxies", "addresses or networks, like 10.0.0.0/8", network);
         let handler_deadline = self.duration("handler-deadline", "100ms", "5m");
+        let clock_skew_max = self.duration("clock-skew-max", "1ms", "1h");
         let drain = self.duration("drain", "0s", "1h");
         let limits = self.limits();
         let live = self.live();
@@ -230,6 +238,7 @@ impl Reader<'_> {
                 rates: rates?,
             },
             handler_deadline: handler_deadline?,
+            clock_skew_max: clock_skew_max?,
             drain: drain?,
             limits: limits?,
             proxies: TrustedProxies::new(proxies?),

@@ -16,6 +16,7 @@ pub mod serve;
 pub mod transport;
 
 pub mod admin;
+pub mod clock_watch;
 pub mod process;
 pub mod readiness;
 pub mod run;

@@ -7,30 +7,48 @@ use polling_core::ingest::Health;
 use polling_core::operate::health::Check;
 use tokio::sync::watch;
 
+use crate::clock_watch::ClockTrouble;
 use crate::store_watch::StoreTrouble;
 
 const STARTING: u8 = 0;
 const SERVING: u8 = 1;
 const DRAINING: u8 = 2;
 
-/// Tells why a shared log cannot be written, if that is so.
-pub type LogTrouble = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+/// A log that is shared with other processes.
+#[derive(Clone)]
+pub struct SharedLog {
+    /// Tells why it cannot be written, if that is so.
+    pub trouble: Arc<dyn Fn() -> Option<String> + Send + Sync>,
+    /// Tells what endangers votes in it, if anything does.
+    pub warning: Arc<dyn Fn() -> Option<String> + Send + Sync>,
+}
 
 /// Whether the server is ready. Cloning gives another handle to the same.
+///
+/// Alone, a server is ready when its store is: whatever it takes or shows goes through it. In a cluster all servers have the same log
+/// and the same store, so one that was not ready without either of them would take all of them away from whoever asks, and with them
+/// what still works: without the store votes are taken and known polls are shown, without the log, or parts of it, everything is
+/// shown. There it is degraded, and not ready only when both are in trouble.
 #[derive(Clone)]
 pub struct Readiness {
     phase: Arc<AtomicU8>,
     counting: Option<watch::Receiver<Health>>,
     store: StoreTrouble,
-    log: Option<LogTrouble>,
+    log: Option<SharedLog>,
+    clock: ClockTrouble,
 }
 
 impl Readiness {
-    /// Starting. `counting` tells how the counting in this process goes, if it is done here, and `store` whether it is
-    /// well; `log` does for the log, unless it is in this process.
+    /// Starting. `counting` tells how the counting in this process goes, if it is done here, `store` whether it is well, and `clock`
+    /// whether it is right; `log` is the log, unless it is in this process.
     #[must_use]
-    pub fn new(counting: Option<watch::Receiver<Health>>, store: StoreTrouble, log: Option<LogTrouble>) -> Self {
-        Self { phase: Arc::new(AtomicU8::new(STARTING)), counting, store, log }
+    pub fn new(
+        counting: Option<watch::Receiver<Health>>,
+        store: StoreTrouble,
+        log: Option<SharedLog>,
+        clock: ClockTrouble,
+    ) -> Self {
+        Self { phase: Arc::new(AtomicU8::new(STARTING)), counting, store, log, clock }
     }
 
     /// Requests are taken from now on.
@@ -51,14 +69,22 @@ impl Readiness {
             DRAINING => Some("the server is stopping".to_owned()),
             _ => None,
         };
-        let mut checks = vec![Check { name: "serving", trouble: serving }];
+        let mut checks = vec![Check::of("serving", serving)];
         let counting = self.counting.as_ref().map(|counting| counting.borrow().clone());
         let counting_trouble = counting.as_ref().and_then(|health| health.trouble.clone());
-        checks.push(Check { name: "store", trouble: counting_trouble.or_else(|| self.store.current()) });
-        checks.extend(self.log.as_ref().map(|log| Check { name: "log", trouble: log() }));
+        let store = counting_trouble.or_else(|| self.store.current());
+        match &self.log {
+            None => checks.push(Check::of("store", store)),
+            Some(log) => {
+                let trouble = (log.trouble)();
+                let check = if store.is_some() && trouble.is_some() { Check::of } else { Check::lenient };
+                checks.extend([check("store", store), check("log", trouble), Check::lenient("topic", (log.warning)())]);
+            }
+        }
         if let Some(health) = counting {
             checks.push(Check::of_partitions(&health));
         }
+        checks.push(Check::lenient("clock", self.clock.current()));
         checks
     }
 }

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::Admin;
+use crate::clock_watch::{ClockTrouble, StoreTime};
 use crate::config::Config;
 use crate::credentials::{CredentialError, check_secret, keep_check, kept_secret};
 use crate::exit::Exit;
@@ -33,7 +34,7 @@ use crate::live::hub::Hub;
 use crate::live::routes::with_sockets;
 use crate::live::through::ThroughHub;
 use crate::live::views::Views;
-use crate::readiness::{LogTrouble, Readiness};
+use crate::readiness::{Readiness, SharedLog};
 use crate::serve::{Drained, Limits, Transport, serve};
 use crate::service::Service;
 use crate::store_watch::{StoreTrouble, WatchedPolls};
@@ -298,8 +299,7 @@ pub async fn run_opened<E: Endpoint + 'static>(
 
 /// Puts the parts together and starts those that run by themselves.
 fn start_parts(config: &Config, opened: Opened) -> (Service, Arc<Hub>, Tasks, Readiness) {
-    let shared_log = opened.backends.memory_log.is_none().then(|| opened.backends.clone());
-    let log_trouble = shared_log.map(|backends| Arc::new(move || backends.log_trouble()) as LogTrouble);
+    let (shared_log, store_time) = (shared_log(&opened.backends), store_time(&opened.backends));
     let Opened { backends: Backends { sink, source, polls, tallies, bus, memory_log, .. }, secret } = opened;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let trouble = StoreTrouble::default();
@@ -320,6 +320,9 @@ fn start_parts(config: &Config, opened: Opened) -> (Service, Arc<Hub>, Tasks, Re
     tasks.others.spawn(scheduler.run(tasks.others_stop.clone()));
     tasks.others.spawn(Arc::clone(&hub).run(tasks.others_stop.clone()));
     tasks.others.spawn(trouble.clone().watch(Arc::clone(&tallies), tasks.others_stop.clone()));
+    let clock_trouble = ClockTrouble::default();
+    let compared = clock_trouble.clone().watch(Arc::clone(&clock), store_time, config.clock_skew_max, tasks.others_stop.clone());
+    tasks.others.spawn(compared);
     // What is published on a bus of this process went through the hub already.
     if !config.urls.bus.starts_with("memory:") {
         let (absorbing, losing) = (Arc::clone(&hub), Arc::clone(&hub));
@@ -331,7 +334,23 @@ fn start_parts(config: &Config, opened: Opened) -> (Service, Arc<Hub>, Tasks, Re
     let limits = crate::service::Limits { deadline: config.handler_deadline };
     let (scheduler, access) = (scheduler_handle, config.access.clone());
     let service = Service { sink, polls, tallies, bus: news, views, board, secret, clock, scheduler, access, limits };
-    (service, hub, tasks, Readiness::new(counting, trouble, log_trouble))
+    (service, hub, tasks, Readiness::new(counting, trouble, shared_log, clock_trouble))
+}
+
+/// What there is to know of the log, unless it is in this process.
+fn shared_log(backends: &Backends) -> Option<SharedLog> {
+    let (troubled, warned) = (backends.clone(), backends.clone());
+    let trouble = Arc::new(move || troubled.log_trouble());
+    let warning = Arc::new(move || warned.log_warning());
+    backends.memory_log.is_none().then_some(SharedLog { trouble, warning })
+}
+
+fn store_time(backends: &Backends) -> StoreTime {
+    let backends = backends.clone();
+    Arc::new(move || {
+        let backends = backends.clone();
+        Box::pin(async move { backends.store_time().await })
+    })
 }
 
 fn announce(what: &str, listener: &TcpListener) {

@@ -30,6 +30,12 @@ impl StoreTrouble {
         self.0.borrow().clone()
     }
 
+    /// A store that is in trouble.
+    #[cfg(test)]
+    pub(crate) fn of(trouble: &str) -> Self {
+        Self(watch::Sender::new(Some(trouble.to_owned())))
+    }
+
     fn note(&self, error: &StoreError) {
         // A store with too much to do is well, and one damaged row keeps nobody from the others.
         if error.is_overload() || !error.is_retryable() {

@@ -3,6 +3,7 @@
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use polling_core::operate::telemetry::{self, PrometheusHandle};
 
+use crate::clock_watch::CLOCK_SKEW;
 use crate::transport::requests::{REQUEST_SECONDS, REQUESTS};
 
 /// Votes that wait in the log of this process.
@@ -31,6 +32,7 @@ fn describe() {
         Unit::Count,
         "requests and votes that were refused because there were too many"
     );
+    describe_gauge!(CLOCK_SKEW, Unit::Seconds, "by how much the clock of this server is ahead of that of the store");
     describe_gauge!(OPEN_SOCKETS, Unit::Count, "live sockets and streams of events that are open");
     describe_gauge!(WAITING_VOTES, Unit::Count, "votes that wait in the log of this process");
     describe_counter!(POLL_READS, Unit::Count, "polls read from the store, because nothing fresh was at hand");

@@ -9,7 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use polling_core::ingest::Health;
-use polling_core::operate::health::{Check, trouble, verbose_report};
+use polling_core::operate::health::{Check, Condition, ready_body, summary, verbose_report};
 use polling_core::operate::telemetry::PrometheusHandle;
 use polling_core::shutdown::Shutdown;
 use tokio::net::TcpListener;
@@ -27,6 +27,8 @@ pub(crate) struct Counting {
     pub(crate) health: watch::Receiver<Health>,
     /// Tells why the log cannot be read, if that is so.
     pub(crate) log_trouble: Arc<dyn Fn() -> Option<String> + Send + Sync>,
+    /// Tells what endangers votes in the log, if anything does.
+    pub(crate) log_warning: Arc<dyn Fn() -> Option<String> + Send + Sync>,
 }
 
 /// What the worker tells of itself.
@@ -48,12 +50,14 @@ impl Told {
             None => Some("the worker waits for its backends"),
             Some(_) => None,
         };
-        let mut checks = vec![Check { name: "counting", trouble: phase.map(str::to_owned) }];
-        if let Some(Counting { health, log_trouble }) = counting {
+        let mut checks = vec![Check::of("counting", phase.map(str::to_owned))];
+        if let Some(Counting { health, log_trouble, log_warning }) = counting {
             let health = health.borrow().clone();
             checks.push(Check::of_partitions(&health));
-            checks.push(Check { name: "log", trouble: log_trouble() });
-            checks.push(Check { name: "store", trouble: health.trouble });
+            checks.push(Check::of("log", log_trouble()));
+            // Another worker in the place of this one could do no more about it.
+            checks.push(Check::lenient("topic", log_warning()));
+            checks.push(Check::of("store", health.trouble));
         }
         checks
     }
@@ -84,14 +88,16 @@ fn routes(told: Told) -> Router {
 
 async fn ready(State(told): State<Arc<Told>>, RawQuery(query): RawQuery) -> Response {
     let checks = told.checks();
-    let trouble = trouble(&checks);
-    let status = if trouble.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let summary = summary(&checks);
+    let is_failed = matches!(summary, Condition::Failed(_));
+    let status = if is_failed { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     if query.is_some_and(|query| query.split('&').any(|name| name.starts_with("verbose"))) {
         return uncached(status, "text/plain; charset=utf-8", verbose_report(&checks));
     }
-    match trouble {
-        None => json(status, r#"{"status":"ready"}"#),
-        Some(trouble) => uncached(status, "text/plain; charset=utf-8", trouble),
+    match summary {
+        Condition::Fine => json(status, &ready_body(None)),
+        Condition::Degraded(reason) => json(status, &ready_body(Some(&reason))),
+        Condition::Failed(reason) => uncached(status, "text/plain; charset=utf-8", reason),
     }
 }
 
@@ -118,8 +124,9 @@ mod tests {
     use super::*;
 
     fn told(counting: Option<Health>) -> Told {
-        let log_trouble = Arc::new(|| None);
-        let counting = counting.map(|health| Counting { health: watch::channel(health).1, log_trouble });
+        let log_warning = Arc::new(|| Some("a backlog".to_owned()));
+        let counting =
+            counting.map(|health| Counting { health: watch::channel(health).1, log_trouble: Arc::new(|| None), log_warning });
         let metrics = crate::metrics().expect("recorded");
         Told { counting: watch::channel(counting).1, metrics, shutdown: Shutdown::new() }
     }
@@ -139,7 +146,8 @@ mod tests {
         let unready = (StatusCode::SERVICE_UNAVAILABLE, "the worker waits for its backends".to_owned());
         assert_eq!(answer(&waiting, "/readyz").await, unready);
         let counting = told(Some(Health::default()));
-        assert_eq!(answer(&counting, "/readyz").await.0, StatusCode::OK);
+        let degraded = r#"{"reason":"a backlog","status":"degraded"}"#;
+        assert_eq!(answer(&counting, "/readyz").await, (StatusCode::OK, degraded.to_owned()));
         counting.shutdown.request();
         assert_eq!(answer(&counting, "/readyz").await.1, "the worker is stopping");
         assert!(answer(&counting, "/metrics").await.1.contains("polling_build_info"));
@@ -148,7 +156,7 @@ mod tests {
     #[tokio::test]
     async fn it_says_why_votes_are_not_counted() {
         let health = Health { trouble: Some("no connection".to_owned()), stopped: vec![(Partition(7), "a hole".to_owned())] };
-        let expected = "[+]counting ok\n[-]partitions failed: partition 7: a hole\n[+]log ok\n[-]store failed: no connection\nreadyz check failed\n";
+        let expected = "[+]counting ok\n[-]partitions failed: partition 7: a hole\n[+]log ok\n[!]topic degraded: a backlog\n[-]store failed: no connection\nreadyz check failed\n";
         assert_eq!(answer(&told(Some(health)), "/readyz?verbose").await, (StatusCode::SERVICE_UNAVAILABLE, expected.to_owned()));
     }
 }

@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use polling_core::clock::SystemClock;
 use polling_core::ingest::Ingest;
 use polling_core::open::{Backends, OpenError};
 use polling_core::operate::exit::{Exit, chain};
@@ -188,9 +189,12 @@ pub async fn work(config: &Config, shutdown: Shutdown) -> Result<(), WorkError> 
     let opened = open_patiently(&config.urls, &shutdown).await;
     if let Ok(Some(backends)) = &opened {
         let ingest = Ingest::new(backends.source.clone(), backends.tallies.clone(), backends.bus.clone());
-        let log = backends.clone();
-        let log_trouble = Arc::new(move || log.log_trouble());
-        counting.send_replace(Some(Counting { health: ingest.health(), log_trouble }));
+        let (troubled, warned) = (backends.clone(), backends.clone());
+        let log_trouble = Arc::new(move || troubled.log_trouble());
+        let log_warning = Arc::new(move || warned.log_warning());
+        counting.send_replace(Some(Counting { health: ingest.health(), log_trouble, log_warning }));
+        let (watched, until) = (backends.clone(), shutdown.clone());
+        tokio::spawn(async move { watched.watch_backlog(Arc::new(SystemClock), until).await });
         ingest.run(shutdown).await;
         let_go(backends).await;
     }

@@ -6,6 +6,7 @@
 
 mod cluster;
 mod error;
+mod inspection;
 mod native;
 mod reachability;
 mod telemetry;
@@ -14,11 +15,12 @@ mod view;
 
 pub use cluster::{BadSetting, Cluster};
 pub use error::{KafkaOpenError, TopicError, Weakness};
+pub(crate) use inspection::{Inspection, Retention};
 pub(crate) use native::{Persisted, persisted};
 pub(crate) use reachability::Reachability;
 pub(crate) use telemetry::Telemetry;
 pub use topic::{TopicRules, ensure_topic};
-pub(crate) use view::{Extent, View};
+pub(crate) use view::{Extent, Head, View};
 
 /// The version of librdkafka that this program was built with.
 #[must_use]

@@ -85,7 +85,8 @@ pub async fn ensure_topic(cluster: &Cluster, rules: &TopicRules) -> Result<usize
         }
     };
     if !rules.accept_weak {
-        let settings = settings(cluster, &rules.name).await.map_err(unreachable)?;
+        let admin = administrator(cluster).map_err(unreachable)?;
+        let settings = settings(&admin, &rules.name).await.map_err(unreachable)?;
         let setting = |name: &str| settings.get(name).and_then(|entry| entry.value.clone());
         let weaknesses = weaknesses(rules, layout, setting);
         if let Some(bytes) = setting("retention.bytes").filter(|bytes| bytes != "-1") {
@@ -103,7 +104,7 @@ pub async fn ensure_topic(cluster: &Cluster, rules: &TopicRules) -> Result<usize
 }
 
 /// Asks in a thread that may block.
-async fn ask<T: Send + 'static>(
+pub(super) async fn ask<T: Send + 'static>(
     view: &Arc<View>,
     question: impl FnOnce(&View) -> Result<T, KafkaError> + Send + 'static,
 ) -> Result<T, KafkaError> {
@@ -118,10 +119,7 @@ async fn create(cluster: &Cluster, rules: &TopicRules, brokers: usize) -> Result
     // A weak topic is for a cluster that cannot hold a strong one.
     let replication = if rules.accept_weak { rules.replication.min(brokers) } else { rules.replication };
     let min_in_sync = rules.min_in_sync.min(replication).to_string();
-    let admin: AdminClient<Telemetry> = cluster
-        .config(&[], &[])
-        .create_with_context(Telemetry { client: "administration" })
-        .map_err(|error| not_created(error.to_string()))?;
+    let admin = administrator(cluster).map_err(|error| not_created(error.to_string()))?;
     let number = |value: usize| i32::try_from(value).unwrap_or(i32::MAX);
     let topic = NewTopic::new(&rules.name, number(rules.partitions), TopicReplication::Fixed(number(replication)))
         .set("min.insync.replicas", &min_in_sync)
@@ -159,8 +157,12 @@ async fn appearance(view: &Arc<View>, partitions: usize) -> Result<Layout, Kafka
     }
 }
 
-async fn settings(cluster: &Cluster, topic: &str) -> Result<ConfigResource, KafkaError> {
-    let admin: AdminClient<Telemetry> = cluster.config(&[], &[]).create_with_context(Telemetry { client: "administration" })?;
+/// Who makes topics and asks for their settings.
+pub(super) fn administrator(cluster: &Cluster) -> Result<AdminClient<Telemetry>, KafkaError> {
+    cluster.config(&[], &[]).create_with_context(Telemetry { client: "administration" })
+}
+
+pub(super) async fn settings(admin: &AdminClient<Telemetry>, topic: &str) -> Result<ConfigResource, KafkaError> {
     let options = AdminOptions::new().request_timeout(Some(ADMIN_WAIT));
     let deadline = tokio::time::Instant::now() + APPEARANCE_WAIT;
     let mut pauses = Pauses::default();
@@ -181,7 +183,7 @@ async fn settings(cluster: &Cluster, topic: &str) -> Result<ConfigResource, Kafk
 }
 
 /// What of the topic would break a promise.
-fn weaknesses(rules: &TopicRules, layout: Layout, setting: impl Fn(&str) -> Option<String>) -> Vec<Weakness> {
+pub(super) fn weaknesses(rules: &TopicRules, layout: Layout, setting: impl Fn(&str) -> Option<String>) -> Vec<Weakness> {
     let mut weaknesses = Vec::new();
     let mut demand = |holds: bool, setting: &'static str, found: String, wanted: String| {
         if !holds {
@@ -214,6 +216,7 @@ fn weaknesses(rules: &TopicRules, layout: Layout, setting: impl Fn(&str) -> Opti
 mod tests {
     use super::*;
 
+    const LAYOUT: Layout = Layout { partitions: 12, replication: 3, in_sync: 3, under_replicated: 0 };
     const SOUND: [(&str, &str); 4] = [
         ("min.insync.replicas", "2"),
         ("unclean.leader.election.enable", "false"),
@@ -232,15 +235,14 @@ mod tests {
 
     #[test]
     fn a_sound_topic_has_no_weakness() {
-        assert_eq!(found(Layout { partitions: 12, replication: 3 }, None), Vec::<String>::new());
-        assert_eq!(found(Layout { partitions: 12, replication: 3 }, Some(("retention.ms", "-1"))), Vec::<String>::new());
+        assert_eq!(found(LAYOUT, None), Vec::<String>::new());
+        assert_eq!(found(LAYOUT, Some(("retention.ms", "-1"))), Vec::<String>::new());
     }
 
     #[test]
     fn every_weakness_is_named_with_what_was_found_and_wanted() {
-        let sound = Layout { partitions: 12, replication: 3 };
-        assert_eq!(found(Layout { replication: 1, ..sound }, None)[0], "replication.factor is 1 and must be at least 3");
-        assert_eq!(found(Layout { partitions: 6, ..sound }, None), ["partitions is 6 and must be 12"]);
+        assert_eq!(found(Layout { replication: 1, ..LAYOUT }, None)[0], "replication.factor is 1 and must be at least 3");
+        assert_eq!(found(Layout { partitions: 6, ..LAYOUT }, None), ["partitions is 6 and must be 12"]);
         for (setting, value, text) in [
             ("min.insync.replicas", "1", "min.insync.replicas is 1 and must be at least 2"),
             ("min.insync.replicas", "4", "min.insync.replicas is 4 and must be at most the 3 replicas"),
@@ -248,7 +250,7 @@ mod tests {
             ("cleanup.policy", "compact", "cleanup.policy is compact and must be delete"),
             ("retention.ms", "60000", "retention.ms is 60000 and must be at least 86400000, or -1"),
         ] {
-            assert_eq!(found(sound, Some((setting, value))), [text]);
+            assert_eq!(found(LAYOUT, Some((setting, value))), [text]);
         }
     }
 }

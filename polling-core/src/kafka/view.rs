@@ -1,10 +1,12 @@
 //! A client that only looks: one for a log, as long as the log is open.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message as _;
 use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList};
 
 use super::native;
@@ -33,6 +35,10 @@ pub(crate) struct Layout {
     pub(crate) partitions: usize,
     /// The number of replicas that the partition with the fewest has.
     pub(crate) replication: usize,
+    /// The number of replicas in sync that the partition with the fewest has.
+    pub(crate) in_sync: usize,
+    /// Partitions with a replica that is not in sync.
+    pub(crate) under_replicated: usize,
 }
 
 /// The offsets that a partition has records for: from `first` up to, and without, `end`.
@@ -42,6 +48,17 @@ pub(crate) struct Extent {
     pub(crate) end: Offset,
 }
 
+/// A record that is looked at by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// Milliseconds since the epoch when it was appended; `None` where the topic does not tell.
+    pub(crate) appended_at_ms: Option<i64>,
+    /// What it takes in the log, at most: as if it were alone in its batch.
+    pub(crate) bytes: u64,
+}
+
+/// What a record in a batch of its own takes beside its key and value: <https://kafka.apache.org/documentation/#recordbatch>.
+const BYTES_BESIDE: u64 = 61 + 16;
 /// How long a record that is looked at by itself may take to come.
 const RECORD_WAIT: Duration = Duration::from_secs(5);
 /// How long one poll for it waits.
@@ -81,15 +98,48 @@ impl View {
         Ok(false)
     }
 
+    /// The first record at or behind each of these places, of the partitions that answer in time.
+    pub(crate) fn heads(&self, places: &BTreeMap<Partition, Offset>) -> Result<BTreeMap<Partition, Head>, KafkaError> {
+        let mut heads = BTreeMap::new();
+        if places.is_empty() {
+            return Ok(heads);
+        }
+        // One of its own, which reads no more than it must: what comes with it is of no use.
+        let mut config = self.config.clone();
+        config.set("group.id", GROUP).set("queued.min.messages", "1");
+        let consumer: BaseConsumer<Telemetry> = config.create_with_context(Telemetry { client: "watch" })?;
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in places {
+            let number = i32::try_from(partition.0).unwrap_or(i32::MAX);
+            list.add_partition_offset(&self.topic, number, ClientOffset::Offset(offset.get()))?;
+        }
+        consumer.assign(&list)?;
+        let began = Instant::now();
+        while heads.len() < places.len() && began.elapsed() < RECORD_WAIT {
+            let Some(Ok(message)) = consumer.poll(POLL_WAIT) else { continue };
+            let Ok(partition) = u32::try_from(message.partition()) else { continue };
+            let length = message.payload_len() + message.key_len();
+            heads
+                .entry(Partition(partition))
+                .or_insert_with(|| Head { appended_at_ms: message.timestamp().to_millis(), bytes: length as u64 + BYTES_BESIDE });
+        }
+        Ok(heads)
+    }
+
     /// `None` when there is no such topic.
     pub(crate) fn layout(&self) -> Result<Option<Layout>, KafkaError> {
         self.serve_events();
         // Asked for by its name, a missing topic would be an error that looks like a missing leader.
         let metadata = self.consumer.fetch_metadata(None, ANSWER_WAIT)?;
         let found = metadata.topics().iter().find(|topic| topic.name() == self.topic && !topic.partitions().is_empty());
-        Ok(found.map(|topic| Layout {
-            partitions: topic.partitions().len(),
-            replication: topic.partitions().iter().map(|partition| partition.replicas().len()).min().unwrap_or(0),
+        Ok(found.map(|topic| {
+            let partitions = || topic.partitions().iter();
+            Layout {
+                partitions: topic.partitions().len(),
+                replication: partitions().map(|partition| partition.replicas().len()).min().unwrap_or(0),
+                in_sync: partitions().map(|partition| partition.isr().len()).min().unwrap_or(0),
+                under_replicated: partitions().filter(|partition| partition.isr().len() < partition.replicas().len()).count(),
+            }
         }))
     }
 

@@ -12,45 +12,83 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// Bytes of an answer that the health check reads, at most.
 const BYTES_MAX: u64 = 16 * 1024;
 
-/// One thing that has to be so for a program to be ready.
+/// How well something is that a program needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing is known against it.
+    Fine,
+    /// Somebody should know, and requests are wanted all the same. Why.
+    Degraded(String),
+    /// Requests are not wanted. Why.
+    Failed(String),
+}
+
+/// One thing that is looked at to tell whether a program is ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
     /// What is looked at.
     pub name: &'static str,
-    /// Why it is not well; `None` when it is.
-    pub trouble: Option<String>,
+    /// How well it is.
+    pub condition: Condition,
 }
 
 impl Check {
+    /// A check that fails when there is trouble.
+    #[must_use]
+    pub fn of(name: &'static str, trouble: Option<String>) -> Self {
+        Self { name, condition: trouble.map_or(Condition::Fine, Condition::Failed) }
+    }
+
+    /// A check that trouble does not fail.
+    #[must_use]
+    pub fn lenient(name: &'static str, trouble: Option<String>) -> Self {
+        Self { name, condition: trouble.map_or(Condition::Fine, Condition::Degraded) }
+    }
+
     /// Whether no partition has stopped.
     #[must_use]
     pub fn of_partitions(health: &Health) -> Self {
         let stopped = health.stopped.iter().map(|(partition, alarm)| format!("partition {partition}: {alarm}"));
         let stopped = stopped.collect::<Vec<_>>().join("; ");
-        Self { name: "partitions", trouble: (!stopped.is_empty()).then_some(stopped) }
+        Self::of("partitions", (!stopped.is_empty()).then_some(stopped))
     }
 }
 
-/// What is wrong, in one line; `None` when everything is well.
+/// How well all of it is: as well as the worst of it. The reasons are in one line.
 #[must_use]
-pub fn trouble(checks: &[Check]) -> Option<String> {
-    let troubles: Vec<&str> = checks.iter().filter_map(|check| check.trouble.as_deref()).collect();
-    (!troubles.is_empty()).then(|| troubles.join("; "))
+pub fn summary(checks: &[Check]) -> Condition {
+    let joined = |reason: fn(&Condition) -> Option<&str>| {
+        let reasons: Vec<&str> = checks.iter().filter_map(|check| reason(&check.condition)).collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    };
+    let failed = joined(|condition| if let Condition::Failed(reason) = condition { Some(reason) } else { None });
+    let degraded = joined(|condition| if let Condition::Degraded(reason) = condition { Some(reason) } else { None });
+    failed.map_or_else(|| degraded.map_or(Condition::Fine, Condition::Degraded), Condition::Failed)
 }
 
-/// The report in the form that Kubernetes has for its own components.
+/// What an answer says of a program that is ready: that it is, or what is degraded all the same.
+#[must_use]
+pub fn ready_body(degraded: Option<&str>) -> String {
+    match degraded {
+        None => r#"{"status":"ready"}"#.to_owned(),
+        Some(reason) => serde_json::json!({ "status": "degraded", "reason": reason }).to_string(),
+    }
+}
+
+/// The report in the form that Kubernetes has for its own components, which know of nothing that is degraded.
 #[must_use]
 pub fn verbose_report(checks: &[Check]) -> String {
     let mut report = String::new();
-    for Check { name, trouble } in checks {
+    for Check { name, condition } in checks {
         // Writing to a string cannot fail.
-        let _ = match trouble {
-            None => writeln!(report, "[+]{name} ok"),
-            Some(trouble) => writeln!(report, "[-]{name} failed: {trouble}"),
+        let _ = match condition {
+            Condition::Fine => writeln!(report, "[+]{name} ok"),
+            Condition::Degraded(reason) => writeln!(report, "[!]{name} degraded: {reason}"),
+            Condition::Failed(reason) => writeln!(report, "[-]{name} failed: {reason}"),
         };
     }
-    let ready = checks.iter().all(|check| check.trouble.is_none());
-    report.push_str(if ready { "readyz check passed\n" } else { "readyz check failed\n" });
+    let is_ready = !matches!(summary(checks), Condition::Failed(_));
+    report.push_str(if is_ready { "readyz check passed\n" } else { "readyz check failed\n" });
     report
 }
 
@@ -92,6 +130,22 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_degraded_fails_nothing_and_is_said() {
+        let trouble = |text: &str| Some(text.to_owned());
+        let checks = [Check::of("serving", None), Check::lenient("log", trouble("a")), Check::lenient("clock", trouble("b"))];
+        assert_eq!(summary(&checks), Condition::Degraded("a; b".to_owned()));
+        assert_eq!(verbose_report(&checks), "[+]serving ok\n[!]log degraded: a\n[!]clock degraded: b\nreadyz check passed\n");
+        let checks = [Check::of("store", trouble("c")), Check::lenient("log", trouble("a"))];
+        assert_eq!(summary(&checks), Condition::Failed("c".to_owned()));
+        assert!(verbose_report(&checks).ends_with("readyz check failed\n"));
+    }
+
+    #[test]
+    fn a_reason_with_quotes_is_sound_json() {
+        assert_eq!(ready_body(Some("no \"votes\"")), r#"{"reason":"no \"votes\"","status":"degraded"}"#);
+    }
 
     #[test]
     fn a_listener_on_all_addresses_is_asked_on_this_machine() {

@@ -77,5 +77,30 @@ fn describe_ours() {
         Unit::Seconds,
         "requests to a broker and back, the slowest of a hundred"
     );
+    describe_gauge!(
+        "polling_partition_backlog_age_seconds",
+        Unit::Seconds,
+        "how long the oldest record of a partition waits to be counted"
+    );
+    describe_gauge!(
+        "polling_partition_retention_used_ratio",
+        "what that is of the time, or of the bytes, for which the topic keeps records; at 1 they are lost"
+    );
+    describe_gauge!(
+        "polling_topic_in_sync_replicas_min",
+        Unit::Count,
+        "replicas in sync of the partition of the topic of votes that has the fewest"
+    );
+    describe_gauge!(
+        "polling_topic_under_replicated_partitions",
+        Unit::Count,
+        "partitions of the topic of votes with a replica that is not in sync"
+    );
+    describe_gauge!(
+        "polling_topic_broken_rules",
+        Unit::Count,
+        "settings of the topic of votes that could lose acknowledged votes"
+    );
+    describe_gauge!("polling_topic_refused", "1 while no vote is put into the topic of votes, because it is gone or another one");
     describe_gauge!("polling_partition_lag_records", Unit::Count, "records of a partition that were not read yet");
 }

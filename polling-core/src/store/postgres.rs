@@ -14,14 +14,16 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::StoreError;
+use super::postgres_apply::query;
 pub use super::postgres_audit::PostgresAudit;
 use super::postgres_lane::{Held, Lane, LaneLimits, Query, Stopped};
 use super::postgres_memory::Memory;
 pub use super::postgres_options::{PostgresOptions, PostgresTls};
+use super::postgres_rows::{optional_time, sound};
 use super::postgres_server::check_durability;
 pub use super::postgres_server::{PostgresMigration, PostgresOpenError, migrate};
-#[cfg(feature = "test-util")]
 use super::postgres_statements as statements;
+use crate::clock::Timestamp;
 
 /// Batches that are taken on at once. A counting loop has one.
 const BATCHES_MAX: usize = 64;
@@ -103,6 +105,17 @@ impl PostgresStore {
         self.inner.counting.shut_down().await;
         self.inner.definitions.shut_down().await;
         self.inner.reads.shut_down().await;
+    }
+
+    /// What the clock of the server says.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not answer.
+    pub async fn time(&self) -> Result<Timestamp, StoreError> {
+        let rows = self.read_rows(|| query(statements::TIME)).await?;
+        let now = optional_time(sound(rows.first(), "the time")?, "now")?;
+        now.ok_or_else(|| StoreError::Damaged("the server does not tell the time".to_owned()))
     }
 
     /// Has the server prepare every statement of the store; answers how many there are.

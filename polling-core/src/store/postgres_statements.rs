@@ -155,6 +155,9 @@ pub(super) const MOVE_CHECKPOINTS: &str = "UPDATE checkpoints SET next_offset = 
      invalid_more, repeated_more, last_digest) \
      WHERE checkpoints.log_partition = new.log_partition AND checkpoints.next_offset = new.expected_offset";
 
+/// Microseconds of the server's clock as it is when the statement runs.
+pub(super) const TIME: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now";
+
 // Reading what was applied.
 pub(super) const CHECKPOINTS: &str = "SELECT log_partition, next_offset, \
      CASE WHEN digested_offset = next_offset THEN last_digest END AS last_digest FROM checkpoints";
@@ -274,6 +277,7 @@ pub(super) const ALL: &[&str] = &[
     WRITE_POLLS,
     MOVE_CHECKPOINTS,
     CHECKPOINTS,
+    TIME,
     TALLIES,
     LEADERS,
     OUTCOME,

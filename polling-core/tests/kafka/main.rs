@@ -3,6 +3,7 @@
 
 mod bus;
 mod discovery;
+mod inspection;
 mod mock;
 mod real;
 mod sink;
@@ -52,17 +53,20 @@ fn main() -> ExitCode {
     let mut trials: Vec<Trial> = [sink::TESTS, source::TESTS, bus::TESTS].into_iter().flatten().map(mock_trial).collect();
     let wanted = |test: &RealTest| arguments.filter.as_ref().is_none_or(|filter| test.name.contains(filter.as_str()));
     // Nobody starts brokers to print a list.
-    let found =
-        if arguments.list || !real::TESTS.iter().any(wanted) { Err("not looked for".to_owned()) } else { Brokers::find() };
+    let found = if arguments.list || !all_real().any(wanted) { Err("not looked for".to_owned()) } else { Brokers::find() };
     if let (Err(reason), false) = (&found, arguments.list) {
         eprintln!("no Kafka to test against: {reason}");
     }
     let is_required = std::env::var("POLLING_REQUIRE_BACKENDS").is_ok_and(|value| value == "1");
     let brokers = found.map(Arc::new);
-    trials.extend(real::TESTS.iter().map(|test| real_trial(test, brokers.clone(), is_required)));
+    trials.extend(all_real().map(|test| real_trial(test, brokers.clone(), is_required)));
     let conclusion = libtest_mimic::run(&arguments, trials);
     drop(brokers);
     conclusion.exit_code()
+}
+
+fn all_real() -> impl Iterator<Item = &'static RealTest> {
+    real::TESTS.iter().chain(inspection::TESTS)
 }
 
 fn mock_trial(test: &MockTest) -> Trial {

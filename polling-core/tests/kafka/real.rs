@@ -44,19 +44,19 @@ real_tests! {
 /// How long administrative requests may take.
 const ADMIN_WAIT: Duration = Duration::from_secs(20);
 
-fn fresh(name: &str) -> String {
+pub(super) fn fresh(name: &str) -> String {
     format!("{name}-{}", Uuid::new_v4())
 }
 
-fn admin(brokers: &str) -> AdminClient<DefaultClientContext> {
+pub(super) fn admin(brokers: &str) -> AdminClient<DefaultClientContext> {
     ClientConfig::new().set("bootstrap.servers", brokers).create().expect("a client")
 }
 
-fn options() -> AdminOptions {
+pub(super) fn options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(ADMIN_WAIT)).operation_timeout(Some(ADMIN_WAIT))
 }
 
-async fn create(brokers: &str, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
+pub(super) async fn create(brokers: &str, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
     let replication = TopicReplication::Fixed(1);
     let topic =
         settings.iter().fold(NewTopic::new(topic, partitions, replication), |topic, (name, value)| topic.set(name, value));

@@ -11,7 +11,7 @@ use crate::crowd::{Answer, Crowd, create_poll};
 use crate::gate::Gate;
 use crate::load::Load;
 use crate::place::Place;
-use crate::program::{Server, Worker, is_ready, is_unready, server, worker};
+use crate::program::{Server, Worker, is_degraded, is_ready, is_unready, server, worker};
 use crate::wait::eventually;
 use crate::watcher::Watcher;
 
@@ -34,7 +34,7 @@ async fn without_the_database_votes_are_taken_and_known_polls_are_shown(place: &
 
     gate.cut().await;
     for server in &servers {
-        is_unready("a server misses the database", &server.admin, "store").await;
+        is_degraded("a server misses the database", &server.admin, "store").await;
         eventually("a server says that it shows what it knew", async || {
             let (status, says) = server.api.header(&path, "cache-status").await;
             assert_eq!(status, 200);
@@ -79,7 +79,7 @@ async fn without_brokers_votes_are_refused_and_known_polls_are_shown(place: &Pla
         gate.cut().await;
     }
     load.is_refused(1).await;
-    is_unready("a server misses the brokers", &server.admin, "log").await;
+    is_degraded("a server misses the brokers", &server.admin, "log").await;
     is_unready("a worker misses the brokers", &worker.admin, "log").await;
     let (status, _) = server.api.get(&format!("/polls/{poll}")).await;
     assert_eq!(status, 200);

@@ -153,17 +153,25 @@ impl Worker {
     }
 }
 
-/// Waits until a program says that it is well.
+/// Waits until a program says that it is well in every respect.
 pub(crate) async fn is_ready(what: &str, admin: &Client) {
-    eventually(what, async || (admin.text("/readyz").await.0 == 200).then_some(())).await;
+    eventually(what, async || (admin.text("/readyz").await == (200, r#"{"status":"ready"}"#.to_owned())).then_some(())).await;
 }
 
 /// Waits until a program says that this check fails.
 pub(crate) async fn is_unready(what: &str, admin: &Client, check: &str) {
-    let failed = format!("[-]{check} failed");
+    reports(what, admin, 503, &format!("[-]{check} failed")).await;
+}
+
+/// Waits until a program says that this check is degraded, and takes requests all the same.
+pub(crate) async fn is_degraded(what: &str, admin: &Client, check: &str) {
+    reports(what, admin, 200, &format!("[!]{check} degraded")).await;
+}
+
+async fn reports(what: &str, admin: &Client, status: u16, text: &str) {
     eventually(what, async || {
-        let (status, report) = admin.text("/readyz?verbose").await;
-        (status == 503 && report.contains(&failed)).then_some(())
+        let (answered, report) = admin.text("/readyz?verbose").await;
+        (answered == status && report.contains(text)).then_some(())
     })
     .await;
 }

@@ -13,6 +13,7 @@
 //! worker ran is found however long it is. While one runs, the identity of the topic tells before a record of another is read.
 
 mod assembly;
+mod backlog;
 mod reader;
 mod retained;
 mod watch;
@@ -28,6 +29,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use tokio::sync::watch as signal;
 
 use self::assembly::Generation;
+pub(crate) use self::backlog::Backlog;
 use self::reader::{Command, End, Event, Group, Reader, State};
 pub use self::retained::KafkaRetainedLog;
 use super::{Refused, SourceError, SourceEvent, VoteSource};

@@ -18,7 +18,8 @@ Examples:
 The command of --cluster is run in a shell with one of these verbs: kill, freeze, thaw and start, followed by nodes (kafka1, zk1,
 postgres); leader TOPIC PARTITION and controller, which print a node; wait, which ends when all nodes are well. Some faults want more:
 restart NODE; cut NODE zookeeper and cut NODE brokers, after which that broker hears nothing of ZooKeeper or of the brokers that follow
-it, and heal with the same words; fill NODE, after which the disk of that broker is full, and free NODE. KAFKA_BROKERS and DATABASE_URL say where its brokers and its database are. Brokers with one more listener (they advertise KAFKA_PROXY_LISTEN there,
+it, and heal with the same words; fill NODE, after which the disk of that broker is full, and free NODE. KAFKA_BROKERS and
+DATABASE_URL say where its brokers and its database are. Brokers with one more listener (they advertise KAFKA_PROXY_LISTEN there,
 and really have it at KAFKA_PROXY_TARGET) can be cut off from their clients.
 
 Each run has topics and a schema of its own, and removes them. Exit status: 0 all promises were kept, 1 one was broken,
@@ -58,6 +59,9 @@ pub(crate) struct Arguments {
     /// Votes a second, about.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=2000))]
     pub(crate) rate: u32,
+    /// Watchers of all polls at each server; absent: two, and a hundred where nothing but their sockets is dropped.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) watchers: Option<u16>,
     /// The program of the server; absent: the one beside this program.
     #[arg(long, value_name = "FILE")]
     pub(crate) server: Option<PathBuf>,

@@ -85,6 +85,7 @@ impl Injected<'_> {
             Fault::DiskFull => self.fill_a_disk().await,
             Fault::Poison => self.poison(random).await,
             Fault::BusDown => self.block_news().await,
+            Fault::BusDownWorkerKill => self.kill_a_worker_without_news(worker).await,
             Fault::BusCut => self.cut_news().await,
             Fault::SocketsDropped => self.drop_sockets().await,
             Fault::ClockJump => self.move_the_clock().await,
@@ -200,6 +201,11 @@ impl Injected<'_> {
         self.note("it passes again");
         self.world.broker_ways.iter().for_each(|way| way.set(Way::Open));
         Ok(())
+    }
+
+    async fn kill_a_worker_without_news(&self, worker: &Mutex<Program>) -> Result<(), Failure> {
+        let (killed, blocked) = tokio::join!(self.kill_worker(worker), self.block_news());
+        killed.and(blocked)
     }
 
     async fn cut_news(&self) -> Result<(), Failure> {

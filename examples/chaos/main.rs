@@ -135,11 +135,12 @@ fn keep(folder: tempfile::TempDir, histories: Option<&Path>, name: &str) -> Resu
 
 /// What to run, by the name of its row.
 fn plans(arguments: &Arguments) -> Result<Vec<(String, Vec<Plan>)>, Failure> {
+    let watchers = arguments.watchers.map(usize::from);
     if let Some(path) = &arguments.replay {
         let (events, _) = history::read(path)?;
         let began = events.into_iter().find_map(|event| match event.what {
             What::Began { seed, rate, schedule } => {
-                Some(Plan { seed, rate, schedule, sabotage: arguments.sabotage, stop: arguments.stop })
+                Some(Plan { seed, rate, watchers, schedule, sabotage: arguments.sabotage, stop: arguments.stop })
             }
             _ => None,
         });
@@ -147,7 +148,7 @@ fn plans(arguments: &Arguments) -> Result<Vec<(String, Vec<Plan>)>, Failure> {
         return Ok(vec![("replay".to_owned(), vec![plan])]);
     }
     let rounds = |sabotage, stop, schedule: &dyn Fn(u64) -> Vec<Planned>| {
-        let plan = |seed| Plan { seed, rate: arguments.rate, schedule: schedule(seed), sabotage, stop };
+        let plan = |seed| Plan { seed, rate: arguments.rate, watchers, schedule: schedule(seed), sabotage, stop };
         (arguments.seed..arguments.seed + arguments.rounds).map(plan).collect()
     };
     let fault = |fault: Fault| (fault.name(), rounds(None, None, &|_| schedule::single(fault)));

@@ -46,6 +46,8 @@ const CROWD: usize = 100;
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) rate: u32,
+    /// At each server, of all polls; absent: as many as the fault wants.
+    pub(crate) watchers: Option<usize>,
     pub(crate) schedule: Vec<Planned>,
     pub(crate) sabotage: Option<Sabotage>,
     pub(crate) stop: Option<Stop>,
@@ -71,7 +73,7 @@ pub(crate) async fn run(plan: &Plan, place: Place<'_>, folder: &Path) -> Result<
     let Place { cluster, programs, interrupted } = place;
     let recorder = Arc::new(Recorder::create(&folder.join("history.jsonl"))?);
     let special = Special {
-        bus_has_the_ways: plan.has(Fault::BusDown) || plan.has(Fault::BusCut),
+        bus_has_the_ways: [Fault::BusDown, Fault::BusDownWorkerKill, Fault::BusCut].into_iter().any(|fault| plan.has(fault)),
         clock_can_be_set: plan.has(Fault::ClockJump),
     };
     let world = World::start(cluster.clone(), programs, folder, (plan.seed, special), Arc::clone(&recorder)).await;
@@ -108,7 +110,8 @@ async fn play(world: &World, plan: &Plan) -> Result<Final, Failure> {
     let polls = make_polls(recorder, &servers).await?;
     let offset_ms = recorder.now_ms();
     recorder.note(What::Began { seed: plan.seed, rate: plan.rate, schedule: plan.schedule.clone() });
-    let faithful = if plan.schedule.len() == 1 && plan.has(Fault::SocketsDropped) { CROWD } else { FAITHFUL };
+    let usual = if plan.schedule.len() == 1 && plan.has(Fault::SocketsDropped) { CROWD } else { FAITHFUL };
+    let faithful = plan.watchers.unwrap_or(usual);
     let (watching, _) = watchers::watch(recorder, (&world.watched()?, faithful), &[polls.fixed, polls.open], plan.seed);
     let auditing = tokio::spawn(audit(Arc::clone(recorder), world.cluster.database.clone(), world.schema()));
     let clients = Arc::new(Clients::new(&servers, polls, plan.rate, plan.seed, Arc::clone(recorder)));

@@ -69,6 +69,8 @@ pub(crate) enum Fault {
     Poison,
     /// News cannot pass between workers and servers.
     BusDown,
+    /// A worker is killed while news cannot pass.
+    BusDownWorkerKill,
     /// Some of the news gets lost on its way to the brokers, or the answer to it does.
     BusCut,
     /// All sockets of many watchers are dropped at once.
@@ -109,7 +111,7 @@ impl Part {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 29] = [
+    pub(crate) const ALL: [Self; 30] = [
         Self::LeaderKill,
         Self::ControllerKill,
         Self::LeaderFreeze,
@@ -135,6 +137,7 @@ impl Fault {
         Self::DiskFull,
         Self::Poison,
         Self::BusDown,
+        Self::BusDownWorkerKill,
         Self::BusCut,
         Self::SocketsDropped,
         Self::ClockJump,
@@ -157,7 +160,11 @@ impl Fault {
             // These last as long as they take, or no time at all.
             Self::RollingRestart | Self::RollingRestartOfAll | Self::LeaderChase | Self::Poison | Self::SocketsDropped => 1,
             Self::RebalanceStorm | Self::ZookeeperDown | Self::ClockJump => 20,
-            Self::BusDown | Self::LeaderWithoutZookeeper | Self::LeaderWithoutFollowers | Self::DiskFull => 30,
+            Self::BusDown
+            | Self::BusDownWorkerKill
+            | Self::LeaderWithoutZookeeper
+            | Self::LeaderWithoutFollowers
+            | Self::DiskFull => 30,
             Self::ZookeeperDownLeaderKill => 60,
             _ => 15,
         })
@@ -181,6 +188,7 @@ impl Fault {
             | Self::LeaderWithoutFollowers
             | Self::DiskFull
             | Self::BusDown
+            | Self::BusDownWorkerKill
             | Self::BusCut
             | Self::ClockJump
             | Self::RollingRestartOfAll => Part::Several,

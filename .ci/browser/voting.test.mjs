@@ -228,6 +228,31 @@ test("a vote that gets no answer is sent again under the same name, and counts o
   assert.equal((await (await fetch(`${ORIGIN}/polls/${poll.id}`)).json()).results.voters, 1);
 });
 
+test("what the server could not show at first is asked for again", async (context) => {
+  const poll = await createPoll({ question: "Not yet?", options: ["Yes", "No"] });
+  const page = await visitor(context);
+  const wishes = [];
+  await page.routeWebSocket(/\/live$/, (socket) => {
+    const server = socket.connectToServer();
+    socket.onMessage((message) => {
+      wishes.push(message);
+      // As from a server whose store does not answer, which forgets the wish.
+      if (wishes.length <= 2) {
+        const { subscribe } = JSON.parse(message);
+        const problem = { type: "error", problem: "/problems/unavailable", title: "Not now", status: 503 };
+        subscribe.forEach((poll_id) => socket.send(JSON.stringify({ ...problem, poll_id })));
+      } else {
+        server.send(message);
+      }
+    });
+  });
+  await open(page, "/");
+  await until(() => wishes.length === 3);
+  await castVotes(poll, [3, 0]);
+  await page.locator(".poll-row", { hasText: "Not yet?" }).getByText("3 voters").waitFor();
+  assert.equal(new Set(wishes).size, 1);
+});
+
 test("where no socket can be had, results come by asking", async (context) => {
   const poll = await createPoll({ question: "No sockets?", options: ["Yes", "No"] });
   const page = await visitor(context);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use polling_core::retry::Pauses;
+use serde::Deserialize;
 use tokio_tungstenite::tungstenite::Message;
 
 /// The longest pause before a socket is opened again: a server that comes back is watched at once.
@@ -31,13 +32,39 @@ pub async fn follow(url: &str, subscription: &str, mut take: impl FnMut(Followed
             && socket.send(Message::text(subscription)).await.is_ok()
         {
             take(Followed::Opened);
-            pauses.reset();
             while let Some(Ok(message)) = socket.next().await {
                 if let Message::Text(text) = message {
                     take(Followed::Frame(&text));
+                    // What it could not show it has forgotten.
+                    if is_unavailable(&text) {
+                        break;
+                    }
+                    pauses.reset();
                 }
             }
         }
         tokio::time::sleep(pauses.next_pause().min(OPEN_AGAIN_MAX)).await;
+    }
+}
+
+/// Whether the server says that it cannot show something now.
+fn is_unavailable(frame: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Trouble {
+        status: u16,
+    }
+    // Frames begin with their type, and those of results are not read for this.
+    frame.starts_with(r#"{"type":"error""#) && serde_json::from_str(frame).is_ok_and(|Trouble { status }| status == 503)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_be_shown_later_is_unavailable() {
+        assert!(is_unavailable(r#"{"type":"error","problem":"/problems/unavailable","title":"Not now","status":503}"#));
+        assert!(!is_unavailable(r#"{"type":"error","problem":"/problems/poll-not-found","title":"No such poll","status":404}"#));
+        assert!(!is_unavailable(r#"{"type":"results","status":503}"#));
     }
 }

@@ -4,10 +4,12 @@ use futures_util::{FutureExt, SinkExt, StreamExt};
 use polling_core::retry::Pauses;
 use serde_json::json;
 use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use crate::draw::Screen;
+use crate::frame::Frame;
 use crate::state::State;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -34,6 +36,12 @@ pub(crate) async fn follow(url: &str, mut state: State, mut screen: Screen) {
 async fn open(url: &str, state: &State) -> Result<Socket, tungstenite::Error> {
     // Boxed, because the future of a handshake is large.
     let (mut socket, _) = Box::pin(connect_async(url)).await?;
+    ask(&mut socket, state).await?;
+    Ok(socket)
+}
+
+/// Says what to watch. Of what is watched already nothing comes again.
+async fn ask(socket: &mut Socket, state: &State) -> Result<(), tungstenite::Error> {
     let polls: Vec<String> = state.polls.iter().map(|poll| poll.id.to_string()).collect();
     // A message has at most 4096 bytes, and a poll takes 39.
     for (polls, is_first) in polls.chunks(90).zip(std::iter::once(true).chain(std::iter::repeat(false))) {
@@ -43,18 +51,36 @@ async fn open(url: &str, state: &State) -> Result<Socket, tungstenite::Error> {
     if polls.is_empty() {
         socket.send(Message::text(json!({ "leaderboard": true }).to_string())).await?;
     }
-    Ok(socket)
+    Ok(())
 }
 
-/// Shows what comes until the socket ends.
+/// Shows what comes until the socket ends. What the server cannot show now is asked for again after a pause.
 async fn read(mut socket: Socket, state: &mut State, screen: &mut Screen, pauses: &mut Pauses) {
-    while let Some(Ok(message)) = socket.next().await {
+    let mut refusals = Pauses::default();
+    let mut asks_again: Option<Instant> = None;
+    loop {
+        let message = tokio::select! {
+            message = socket.next() => message,
+            () = sleep_until(asks_again.unwrap_or_else(Instant::now)), if asks_again.is_some() => {
+                asks_again = None;
+                if ask(&mut socket, state).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+        };
+        let Some(Ok(message)) = message else { return };
         let mut next = Some(message);
         // What has come together is drawn once.
         while let Some(message) = next {
             if let Message::Text(text) = message
-                && let Ok(frame) = serde_json::from_str(&text)
+                && let Ok(frame) = serde_json::from_str::<Frame>(&text)
             {
+                if frame.is_refusal() {
+                    asks_again = asks_again.or_else(|| Some(Instant::now() + refusals.next_pause()));
+                } else {
+                    refusals.reset();
+                }
                 state.take(frame);
                 pauses.reset();
             }

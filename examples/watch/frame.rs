@@ -18,6 +18,13 @@ pub(crate) enum Frame {
     Unknown,
 }
 
+impl Frame {
+    /// Whether the server cannot show something now, and may be able to later.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Error(Trouble { status: 503, .. }))
+    }
+}
+
 /// The state of a poll.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Results {
@@ -60,6 +67,7 @@ pub(crate) struct Entry {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Trouble {
     pub(crate) title: String,
+    pub(crate) status: u16,
     #[serde(default)]
     pub(crate) poll_id: Option<Uuid>,
 }

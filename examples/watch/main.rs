@@ -24,6 +24,8 @@ use crate::draw::Screen;
 use crate::follow::follow;
 use crate::state::{State, WatchedPoll};
 
+/// Polls that the server lets one socket watch.
+const POLLS_MAX: usize = 100;
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -73,6 +75,9 @@ async fn main() -> ExitCode {
 }
 
 async fn watch(arguments: Arguments) -> Result<(), Failure> {
+    if arguments.polls.len() > POLLS_MAX {
+        return Err(failure(format!("at most {POLLS_MAX} polls can be watched")));
+    }
     let target = Target::parse(&arguments.url, TIMEOUT)?;
     let mut connection = Connection::new(target.clone());
     let polls = polls(&mut connection, &arguments).await?;

@@ -40,12 +40,11 @@ impl WatchedPoll {
 
     fn take(&mut self, results: Results) {
         let version = |results: &Results| (results.epoch, results.version);
-        if self.newest.as_ref().is_some_and(|newest| version(newest) >= version(&results)) {
-            return;
-        }
         self.viewers = results.viewers.or(self.viewers);
         self.trouble = None;
-        self.newest = Some(results);
+        if self.newest.as_ref().is_none_or(|newest| version(newest) < version(&results)) {
+            self.newest = Some(results);
+        }
     }
 }
 
@@ -133,5 +132,9 @@ pub(crate) mod tests {
         assert_eq!(state.polls[0].trouble.as_deref(), Some("No such poll"));
         take(&mut state, json!({ "type": "error", "title": "Not now", "status": 503 }));
         assert_eq!(state.trouble.as_deref(), Some("Not now"));
+        take(&mut state, results(1, [0, 0]));
+        take(&mut state, json!({ "type": "error", "title": "Not now", "status": 503, "poll_id": POLL }));
+        take(&mut state, results(1, [0, 0]));
+        assert_eq!(state.polls[0].trouble, None, "it can be shown again, and nothing has changed meanwhile");
     }
 }

@@ -31,8 +31,8 @@ const TURNS: usize = 5;
 const CHANGES: usize = 20;
 /// Between a change that everybody has and the next: longer than frames are held back, so that nothing is conflated.
 const PAUSE: Duration = Duration::from_millis(60);
-/// How long idle sockets are looked at.
-const IDLE: Duration = Duration::from_secs(10);
+/// How long idle sockets are looked at: two pings of each, and their answers, are a part of what they cost.
+const IDLE: Duration = Duration::from_secs(60);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

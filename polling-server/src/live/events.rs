@@ -28,9 +28,9 @@ pub const EVENT_STREAM: &str = "text/event-stream";
 /// that has gone.
 const COMMENT_INTERVAL: Duration = Duration::from_secs(15);
 const COMMENT: Bytes = Bytes::from_static(b":\n\n");
-/// How long clients are asked to wait before they come back, each for another time in this range, so that they do not come all at
-/// once.
-const RETRY_MILLIS: std::ops::Range<u32> = 1000..3000;
+/// How many milliseconds clients are asked to wait before they come back, each another number in this range, so that they do not come
+/// all at once. Sockets say it when they are closed, in the words in which streams of events say it.
+pub(super) const RETRY_MILLIS: std::ops::Range<u32> = 1000..3000;
 /// nginx would gather what is to be sent at once.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 

@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message, Utf8Bytes};
 
+use super::events::RETRY_MILLIS;
 use super::frame::{BoardFrame, PollFrame, PollNews, Rendered, error_frame};
 use super::handshake::Socket;
 use super::hub::Watched;
@@ -68,8 +69,8 @@ pub struct Session<P> {
 enum End {
     /// The client is gone, or does not answer.
     Gone,
-    /// We close, and say why.
-    Close(CloseCode, &'static str),
+    /// We close, and say why: in at most 123 bytes, as the protocol has it.
+    Close(CloseCode, Utf8Bytes),
 }
 
 type Step = Result<(), End>;
@@ -141,7 +142,7 @@ impl<P: Send> Session<P> {
                 Some((poll, news)) = self.polls.next(), if !self.polls.is_empty() => self.show(poll, news).await,
                 Some(((), frame)) = self.leaderboard.next(), if !self.leaderboard.is_empty() => self.show_board(frame).await,
                 _ = ping.tick() => Box::pin(self.ping()).await,
-                () = &mut leave => Err(End::Close(CloseCode::Restart, "the server is stopping")),
+                () = &mut leave => Err(close_with(CloseCode::Restart, leaving())),
             };
         };
         if let End::Close(code, reason) = end {
@@ -149,8 +150,8 @@ impl<P: Send> Session<P> {
         }
     }
 
-    async fn close(&mut self, code: CloseCode, reason: &'static str) {
-        let close = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
+    async fn close(&mut self, code: CloseCode, reason: Utf8Bytes) {
+        let close = CloseFrame { code, reason };
         // A reader that takes nothing does not take this either.
         let _gone = timeout(CLOSE_DEADLINE, async {
             self.socket.send(Message::Close(Some(close))).await?;
@@ -182,7 +183,7 @@ impl<P: Send> Session<P> {
 
     async fn ping(&mut self) -> Step {
         if self.heard.elapsed() > SILENCE_MAX {
-            return Err(End::Close(CloseCode::Away, "nothing was heard for a while"));
+            return Err(close_with(CloseCode::Away, "nothing was heard for a while"));
         }
         let ping = timeout(WRITE_DEADLINE, self.socket.send(Message::Ping(bytes::Bytes::new())));
         matches!(ping.await, Ok(Ok(()))).then_some(()).ok_or(End::Gone)
@@ -210,7 +211,7 @@ impl<P: Send> Session<P> {
             PollNews::Gone => {
                 self.forget(poll);
                 self.send(error_frame(&Problem::new(ProblemKind::PollNotFound), Some(poll))).await?;
-                if self.viewer.is_some() { Ok(()) } else { Err(End::Close(CloseCode::Normal, "the poll is gone")) }
+                if self.viewer.is_some() { Ok(()) } else { Err(close_with(CloseCode::Normal, "the poll is gone")) }
             }
         }
     }
@@ -248,10 +249,10 @@ impl<P: Send> Session<P> {
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(()),
             Some(Ok(Message::Close(_))) | None => Err(End::Gone),
             Some(Err(SocketError::Capacity(CapacityError::MessageTooLong { .. }))) => {
-                Err(End::Close(CloseCode::Size, "a message may have 4096 bytes"))
+                Err(close_with(CloseCode::Size, "a message may have 4096 bytes"))
             }
-            Some(Err(SocketError::Protocol(_))) => Err(End::Close(CloseCode::Protocol, "this is not the WebSocket protocol")),
-            Some(Err(SocketError::Utf8(_))) => Err(End::Close(CloseCode::Invalid, "a text was not UTF-8")),
+            Some(Err(SocketError::Protocol(_))) => Err(close_with(CloseCode::Protocol, "this is not the WebSocket protocol")),
+            Some(Err(SocketError::Utf8(_))) => Err(close_with(CloseCode::Invalid, "a text was not UTF-8")),
             Some(Err(_)) => Err(End::Gone),
         }
     }
@@ -265,7 +266,7 @@ impl<P: Send> Session<P> {
         }
         self.bad_messages += 1;
         if self.bad_messages > BAD_MESSAGES_MAX {
-            return Err(End::Close(CloseCode::Policy, "too many messages that could not be served"));
+            return Err(close_with(CloseCode::Policy, "too many messages that could not be served"));
         }
         Ok(())
     }
@@ -323,6 +324,16 @@ impl<P: Send> Session<P> {
     }
 }
 
+/// Why we close.
+fn close_with(code: CloseCode, reason: impl Into<Utf8Bytes>) -> End {
+    End::Close(code, reason.into())
+}
+
+/// Says when to come back, each time something else.
+fn leaving() -> String {
+    format!("the server is stopping; retry: {}", rand::random_range(RETRY_MILLIS))
+}
+
 /// Waits until the socket has taken what it is given.
 async fn taken(sending: impl Future<Output = Result<(), SocketError>>) -> Step {
     match timeout(WRITE_DEADLINE, sending).await {
@@ -330,7 +341,7 @@ async fn taken(sending: impl Future<Output = Result<(), SocketError>>) -> Step {
         Ok(Err(_)) => Err(End::Gone),
         Err(_) => {
             metrics::counter!("polling_sockets_too_slow_total").increment(1);
-            Err(End::Close(CloseCode::Again, "the frames were not taken in time"))
+            Err(close_with(CloseCode::Again, "the frames were not taken in time"))
         }
     }
 }

@@ -161,9 +161,13 @@ impl Client {
     }
 
     async fn closed(&mut self) -> CloseCode {
+        self.closed_because().await.0
+    }
+
+    async fn closed_because(&mut self) -> (CloseCode, String) {
         loop {
             match self.message().await {
-                Message::Close(Some(close)) => return close.code,
+                Message::Close(Some(close)) => return (close.code, close.reason.to_string()),
                 Message::Close(None) => panic!("closed without a code"),
                 _ => {}
             }
@@ -384,13 +388,16 @@ async fn hidden_results_are_shown_to_the_owner_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_shutdown_every_socket_is_told_to_come_back() {
+async fn on_shutdown_every_socket_is_told_to_come_back_and_when() {
     let server = Server::start().await;
     let poll = server.create(|_| {}).await;
     let mut clients = vec![server.connect(&live(&poll)).await, server.connect("/live").await];
     server.shutdown.request();
     for client in &mut clients {
-        assert_eq!(client.closed().await, CloseCode::Restart);
+        let (code, reason) = client.closed_because().await;
+        assert_eq!(code, CloseCode::Restart);
+        let millis: u32 = reason.split("retry: ").nth(1).expect("a time").parse().expect("a number");
+        assert!((1000..3000).contains(&millis), "{reason}");
     }
     assert_eq!(timeout(SOON, server.ended).await.expect("in time").expect("no panic").expect("well"), Drained::Clean);
 }

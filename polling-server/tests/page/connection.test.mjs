@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { pauseAfter } from "../../src/page/assets/backoff.js";
+import { pauseAfter, pauseSaid } from "../../src/page/assets/backoff.js";
 import { POLL_AFTER, START, WELL_AFTER, after } from "../../src/page/assets/connection.js";
 import { throttle } from "../../src/page/assets/throttle.js";
 
@@ -22,6 +22,14 @@ test("pauses double up to a bound, and differ by chance", () => {
   for (let failures = 1; failures < 50; failures += 1) {
     const pause = pauseAfter(failures);
     assert.ok(pause >= pauseAfter(failures, 0) && pause <= pauseAfter(failures, 1), `${failures}: ${pause}`);
+  }
+});
+
+test("a server that stops says when to come back", () => {
+  assert.equal(pauseSaid("the server is stopping; retry: 1234"), 1234);
+  assert.equal(pauseSaid("retry: 999999"), 15_000);
+  for (const reason of ["", "the poll is gone", "retry: soon"]) {
+    assert.equal(pauseSaid(reason), null);
   }
 });
 

@@ -31,6 +31,9 @@ async fn without_the_database_votes_are_taken_and_known_polls_are_shown(place: &
     let load = Load::start(Arc::clone(&crowd), servers.iter().map(|server| server.api.clone()).collect(), poll);
     let watcher = Watcher::open(&servers[1].api, &format!("{path}/live")).await;
     watcher.sees("votes", |frame| totals(frame).0 > 0).await;
+    // What a server has not heard by then, it cannot know.
+    let knows_votes = async || (totals(&servers[0].api.get(&path).await.1["results"]).0 > 0).then_some(());
+    eventually("the other server knows of votes", knows_votes).await;
 
     gate.cut().await;
     for server in &servers {

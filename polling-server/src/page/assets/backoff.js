@@ -1,5 +1,7 @@
 // How long to wait before the next attempt.
 
+/** How a server that stops says when to come back. */
+const SAID = /retry: (\d+)$/;
 /** Milliseconds before the second attempt, on average three quarters of it. */
 const FIRST = 500;
 /** Milliseconds between attempts, at most. */
@@ -12,4 +14,10 @@ const LONGEST = 15_000;
 export function pauseAfter(failures, random = Math.random()) {
   const full = Math.min(FIRST * 2 ** (failures - 1), LONGEST);
   return full * (0.5 + random / 2);
+}
+
+/** The milliseconds to wait that a socket was closed with, or null. */
+export function pauseSaid(reason) {
+  const said = SAID.exec(reason);
+  return said === null ? null : Math.min(Number(said[1]), LONGEST);
 }

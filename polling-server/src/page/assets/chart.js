@@ -20,7 +20,11 @@ function loaded() {
     const script = element("script", {
       src: `${FOLDER}/uPlot.iife.min.js`,
       onload: () => resolve(window.uPlot),
-      onerror: reject,
+      onerror: (problem) => {
+        // Asked for again with the next chart: a server that was away may be back.
+        library = null;
+        reject(problem);
+      },
     });
     document.head.append(element("link", { rel: "stylesheet", href: `${FOLDER}/uPlot.min.css` }), script);
   });

@@ -1,15 +1,18 @@
 // Keeps a socket up for as long as a view is on show, and asks in the old way while there is none.
 
-import { pauseAfter } from "./backoff.js";
+import { pauseAfter, pauseSaid } from "./backoff.js";
 import { START, after } from "./connection.js";
 
 /** Milliseconds between questions while no socket can be had. */
 const ASK_INTERVAL = 3000;
+/** The status of what the server cannot do now, and may be able to do soon. */
+const UNAVAILABLE = 503;
 
 /**
  * Follows what `path()` sends. `handlers`:
  *
- * - `onFrame(frame)`, `onPhase(phase)` (see connection.js), `greeting()`: what to send when a socket opens, or null;
+ * - `onFrame(frame)`, `onPhase(phase)` (see connection.js), `greeting()`: what to send when a socket opens, or null, and again when the
+ *   server could not do all of it;
  * - `ask()`: gets the same by GET; its failures are no news.
  *
  * Answers `{say, again, end}`: send something, begin anew (when the viewer may see more than before), stop.
@@ -19,6 +22,8 @@ export function follow(path, handlers) {
   let socket = null;
   let openedAt = null;
   let retry = null;
+  let greeting = null;
+  let refusals = 0;
   let asking = null;
 
   function on(event) {
@@ -37,9 +42,24 @@ export function follow(path, handlers) {
 
   const ask = () => handlers.ask().catch(() => {});
 
+  function greet() {
+    greeting = null;
+    const words = handlers.greeting?.();
+    if (words && socket?.readyState === WebSocket.OPEN) {
+      socket.send(JSON.stringify(words));
+    }
+  }
+
+  /** What is watched already stays as it is, so all of it can be said again. */
+  function greetAgain() {
+    if (greeting === null) {
+      refusals += 1;
+      greeting = setTimeout(greet, pauseAfter(refusals));
+    }
+  }
+
   function connect() {
-    clearTimeout(retry);
-    retry = null;
+    forgetTimers();
     const address = new URL(path(), location.href);
     address.protocol = address.protocol.replace("http", "ws");
     const made = new WebSocket(address);
@@ -50,20 +70,23 @@ export function follow(path, handlers) {
     made.onopen = isOurs(() => {
       openedAt = performance.now();
       on({ type: "opened" });
-      const greeting = handlers.greeting?.();
-      if (greeting) {
-        made.send(JSON.stringify(greeting));
-      }
+      greet();
     });
     made.onmessage = isOurs((message) => {
       on({ type: "heard" });
-      handlers.onFrame(JSON.parse(message.data));
+      const frame = JSON.parse(message.data);
+      if (frame.type !== "error") {
+        refusals = 0;
+      } else if (frame.status === UNAVAILABLE) {
+        greetAgain();
+      }
+      handlers.onFrame(frame);
     });
-    made.onclose = isOurs(() => {
+    made.onclose = isOurs(({ reason }) => {
       socket = null;
       on({ type: "closed", lasted: openedAt === null ? 0 : performance.now() - openedAt });
       if (state.phase === "waiting" || state.phase === "polling") {
-        retry = setTimeout(reconnect, pauseAfter(state.failures));
+        retry = setTimeout(reconnect, pauseSaid(reason) ?? pauseAfter(state.failures));
       }
     });
   }
@@ -73,8 +96,15 @@ export function follow(path, handlers) {
     connect();
   }
 
-  function drop() {
+  function forgetTimers() {
     clearTimeout(retry);
+    clearTimeout(greeting);
+    retry = null;
+    greeting = null;
+  }
+
+  function drop() {
+    forgetTimers();
     const dropped = socket;
     socket = null;
     dropped?.close();

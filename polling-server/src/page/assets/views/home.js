@@ -78,7 +78,7 @@ export async function home(_, signal) {
           board.update(frame.entries);
         } else if (frame.type === "error") {
           if (!frame.problem?.endsWith("/poll-not-found")) {
-            // A store in trouble takes no poll away.
+            // A store in trouble takes no poll away: it is asked for again.
             return;
           }
           // Archived meanwhile.

@@ -343,6 +343,10 @@ impl Ingest {
 
     fn note_trouble(&self, error: &StoreError) {
         metrics::counter!("polling_store_troubles_total").increment(1);
+        // A store with too much to do is well.
+        if error.is_overload() {
+            return;
+        }
         let cause = std::error::Error::source(error);
         let trouble = cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
         self.health.send_if_modified(|health| {

@@ -30,6 +30,7 @@
 
 pub mod clock;
 pub mod model;
+mod receipt_token;
 pub mod secret;
 
 pub mod checkpoint;

@@ -13,22 +13,17 @@ use subtle::ConstantTimeEq;
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::checkpoint::{Offset, Partition, Position};
-use crate::clock::Timestamp;
-use crate::model::{OwnerKey, PollId, Receipt, VoteId, VoterIdentity, VoterKey};
+use crate::model::{OwnerKey, PollId, Receipt, VoterIdentity, VoterKey};
+use crate::receipt_token::ReceiptSeal;
 
 /// Bytes of a secret, at least: as many as the digest has, so that guessing the key is no easier than guessing a code.
 pub const SECRET_BYTES_MIN: usize = 32;
 /// Bytes of an authentication code in a token: a forger has one chance in 2^128.
-const CODE_BYTES: usize = 16;
-/// First byte of every receipt of this layout.
-const RECEIPT_LAYOUT: u8 = 1;
-/// Layout, poll, voter, vote id, acceptance time, whether there is a position, partition, offset.
-const RECEIPT_BYTES: usize = 1 + 16 + 16 + 16 + 8 + 1 + 4 + 8;
+pub(crate) const CODE_BYTES: usize = 16;
 /// What every owner token begins with, so that a reader of a leaked log knows what it is looking at.
 const OWNER_TOKEN_PREFIX: &str = "owner_";
 
-type Code = Hmac<Sha256>;
+pub(crate) type Code = Hmac<Sha256>;
 
 /// The secret cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -39,7 +34,7 @@ pub struct SecretTooShort;
 #[derive(Clone)]
 pub struct Secret {
     voter: Code,
-    receipt: Code,
+    receipt: ReceiptSeal,
     cookie: Code,
     check: Code,
 }
@@ -62,7 +57,7 @@ impl Secret {
         }
         Ok(Self {
             voter: derived(bytes, b"polling voter key v1"),
-            receipt: derived(bytes, b"polling receipt v1"),
+            receipt: ReceiptSeal::new(derived_key(bytes, b"polling receipt v2"), derived(bytes, b"polling receipt v1")),
             cookie: derived(bytes, b"polling voter cookie v1"),
             check: derived(bytes, b"polling secret check v1"),
         })
@@ -94,55 +89,26 @@ impl Secret {
                 code.update(id.as_bytes());
             }
         }
-        VoterKey(truncated(code))
+        VoterKey(truncated(code, b""))
     }
 
-    /// The token for a receipt: opaque, safe in a URL, 115 characters.
+    /// The token for a receipt: opaque, safe in a URL, 115 characters. Whoever has it can read nothing in it and can ask what became
+    /// of the vote. One receipt has one token.
     #[must_use]
     pub fn seal_receipt(&self, receipt: &Receipt) -> String {
-        let mut bytes = [0_u8; RECEIPT_BYTES + CODE_BYTES];
-        let (body, code) = bytes.split_at_mut(RECEIPT_BYTES);
-        body[0] = RECEIPT_LAYOUT;
-        body[1..17].copy_from_slice(receipt.poll.as_uuid().as_bytes());
-        body[17..33].copy_from_slice(&receipt.voter.0);
-        body[33..49].copy_from_slice(receipt.vote_id.0.as_bytes());
-        body[49..57].copy_from_slice(&receipt.accepted_at.as_micros().to_be_bytes());
-        if let Some(position) = receipt.position {
-            body[57] = 1;
-            body[58..62].copy_from_slice(&position.partition.0.to_be_bytes());
-            body[62..70].copy_from_slice(&position.offset.get().to_be_bytes());
-        }
-        code.copy_from_slice(&truncated(self.receipt.clone().chain_update(&*body)));
-        URL_SAFE_NO_PAD.encode(bytes)
+        self.receipt.seal(receipt)
     }
 
     /// Reads a receipt's token. `None` for one that this secret did not make.
     #[must_use]
     pub fn open_receipt(&self, token: &str) -> Option<Receipt> {
-        let mut bytes = [0_u8; RECEIPT_BYTES + CODE_BYTES];
-        let length = URL_SAFE_NO_PAD.decode_slice(token, &mut bytes).ok()?;
-        if length != bytes.len() {
-            return None;
-        }
-        let (body, code) = bytes.split_at(RECEIPT_BYTES);
-        let expected = truncated(self.receipt.clone().chain_update(body));
-        if !bool::from(expected.ct_eq(code)) || body[0] != RECEIPT_LAYOUT {
-            return None;
-        }
-        let position = if body[57] == 1 {
-            let partition = Partition(u32::from_be_bytes(body[58..62].try_into().ok()?));
-            let offset = Offset::new(i64::from_be_bytes(body[62..70].try_into().ok()?))?;
-            Some(Position { partition, offset })
-        } else {
-            None
-        };
-        Some(Receipt {
-            poll: PollId::from_uuid(Uuid::from_bytes(body[1..17].try_into().ok()?))?,
-            voter: VoterKey(body[17..33].try_into().ok()?),
-            vote_id: VoteId(Uuid::from_bytes(body[33..49].try_into().ok()?)),
-            accepted_at: Timestamp::from_micros(i64::from_be_bytes(body[49..57].try_into().ok()?))?,
-            position,
-        })
+        self.receipt.open(token)
+    }
+
+    /// A token as receipts had it before they were encrypted.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn seal_receipt_as_before(&self, receipt: &Receipt) -> String {
+        self.receipt.seal_as_before(receipt)
     }
 
     /// The value of a cookie that names a browser.
@@ -150,7 +116,7 @@ impl Secret {
     pub fn seal_cookie(&self, voter: Uuid) -> String {
         let mut bytes = [0_u8; 16 + CODE_BYTES];
         bytes[..16].copy_from_slice(voter.as_bytes());
-        bytes[16..].copy_from_slice(&truncated(self.cookie.clone().chain_update(voter.as_bytes())));
+        bytes[16..].copy_from_slice(&truncated(self.cookie.clone(), voter.as_bytes()));
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
@@ -162,7 +128,7 @@ impl Secret {
         if length != bytes.len() {
             return None;
         }
-        let expected = truncated(self.cookie.clone().chain_update(&bytes[..16]));
+        let expected = truncated(self.cookie.clone(), &bytes[..16]);
         bool::from(expected.ct_eq(&bytes[16..])).then(|| Uuid::from_bytes(bytes[..16].try_into().unwrap_or_default()))
     }
 }
@@ -216,16 +182,20 @@ impl fmt::Debug for OwnerToken {
 }
 
 fn derived(secret: &[u8], tag: &[u8]) -> Code {
-    let key = keyed(secret).chain_update(tag).finalize().into_bytes();
-    keyed(&key)
+    keyed(&derived_key(secret, tag))
+}
+
+fn derived_key(secret: &[u8], tag: &[u8]) -> [u8; 32] {
+    keyed(secret).chain_update(tag).finalize().into_bytes().into()
 }
 
 fn keyed(key: &[u8]) -> Code {
     Code::new_from_slice(key).expect("HMAC takes keys of any length")
 }
 
-fn truncated(code: Code) -> [u8; CODE_BYTES] {
-    let full: [u8; 32] = code.finalize().into_bytes().into();
+/// The code of what `code` was given before, and of `bytes`.
+pub(crate) fn truncated(code: Code, bytes: &[u8]) -> [u8; CODE_BYTES] {
+    let full: [u8; 32] = code.chain_update(bytes).finalize().into_bytes().into();
     let mut short = [0; CODE_BYTES];
     short.copy_from_slice(&full[..CODE_BYTES]);
     short
@@ -234,44 +204,10 @@ fn truncated(code: Code) -> [u8; CODE_BYTES] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Timestamp;
 
     fn secret(byte: u8) -> Secret {
         Secret::new(&[byte; 32]).expect("long enough")
-    }
-
-    fn receipt(position: Option<Position>) -> Receipt {
-        let accepted_at = Timestamp::from_micros(1_800_000_000_123_456).expect("in range");
-        Receipt {
-            poll: PollId::new(accepted_at),
-            voter: VoterKey([3; 16]),
-            vote_id: VoteId(Uuid::from_u128(9)),
-            accepted_at,
-            position,
-        }
-    }
-
-    #[test]
-    fn a_receipt_opens_to_what_was_sealed() {
-        let position = Position { partition: Partition(11), offset: Offset::new(12_345).expect("not negative") };
-        for receipt in [receipt(None), receipt(Some(position))] {
-            let token = secret(1).seal_receipt(&receipt);
-            assert_eq!(token.len(), 115);
-            assert_eq!(secret(1).open_receipt(&token), Some(receipt));
-            assert_eq!(secret(2).open_receipt(&token), None, "another server's");
-        }
-    }
-
-    #[test]
-    fn a_receipt_with_any_character_changed_does_not_open() {
-        let token = secret(1).seal_receipt(&receipt(None));
-        for index in 0..token.len() {
-            let mut forged = token.clone().into_bytes();
-            forged[index] = if forged[index] == b'A' { b'B' } else { b'A' };
-            let forged = String::from_utf8(forged).expect("ascii");
-            assert_eq!(secret(1).open_receipt(&forged), None, "changed at {index}");
-        }
-        assert_eq!(secret(1).open_receipt(&token[..114]), None);
-        assert_eq!(secret(1).open_receipt(&format!("{token}A")), None);
     }
 
     #[test]

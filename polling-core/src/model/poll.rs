@@ -44,10 +44,11 @@ impl PollId {
         Some(Self(uuid))
     }
 
-    /// Reads the usual text form. `None` for anything that is not the identifier of a poll.
+    /// Reads the usual text form, in letters of either case, as RFC 9562 has it of every UUID; answers write the lower one. `None` for
+    /// anything that is not the identifier of a poll.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        // Only the hyphenated form, so that a poll has one name in caches and in links.
+        // The other forms that the parser knows, without hyphens, in braces and as a URN, are for other places than links.
         if text.len() != 36 {
             return None;
         }
@@ -432,8 +433,18 @@ mod tests {
     fn identifiers_of_one_millisecond_sort_in_the_order_of_their_making() {
         let made: Vec<PollId> = (0..1000).map(|_| PollId::new(NOW)).collect();
         assert!(made.is_sorted());
-        assert_eq!(PollId::parse(&made[0].to_string()), Some(made[0]));
         assert_eq!(PollId::from_uuid(Uuid::new_v4()), None);
+    }
+
+    #[test]
+    fn an_identifier_has_hyphens_and_letters_of_either_case() {
+        let id = PollId::new(NOW);
+        let (text, uuid) = (id.to_string(), id.as_uuid());
+        assert_eq!([&text, &text.to_uppercase()].map(|text| PollId::parse(text)), [Some(id); 2]);
+        let braced = format!("{{{text}}}");
+        for other in [uuid.simple().to_string(), uuid.urn().to_string(), braced, format!(" {text}"), format!("{text} ")] {
+            assert_eq!(PollId::parse(&other), None, "{other}");
+        }
     }
 
     #[test]

@@ -7,7 +7,8 @@ use crate::clock::Timestamp;
 
 /// Names one acknowledgement: enough to find out what became of the vote, and not what it chose.
 ///
-/// [`Secret::seal_receipt`](crate::secret::Secret::seal_receipt) turns it into the token that a client keeps.
+/// [`Secret::seal_receipt`](crate::secret::Secret::seal_receipt) turns it into the token that a client keeps, in which nobody
+/// else can read any of this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
     /// The poll.

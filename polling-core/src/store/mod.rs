@@ -33,6 +33,8 @@ pub mod sqlite;
 #[cfg(feature = "sqlite")]
 mod sqlite_file;
 #[cfg(feature = "sqlite")]
+mod sqlite_readers;
+#[cfg(feature = "sqlite")]
 mod sqlite_rows;
 #[cfg(feature = "sqlite")]
 mod sqlite_session;
@@ -84,7 +86,7 @@ pub enum StoreError {
 
 /// The cause of [`StoreError::Unavailable`] when the store is well, and has more to do than it takes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("too many changes of polls wait for the store")]
+#[error("more waits for the store than it takes on")]
 pub struct Overloaded;
 
 impl StoreError {

@@ -13,7 +13,6 @@ use sqlx::postgres::PgRow;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::StoreError;
 use super::postgres_apply::query;
 pub use super::postgres_audit::PostgresAudit;
 use super::postgres_lane::{Held, Lane, LaneLimits, Query, Stopped};
@@ -23,6 +22,7 @@ use super::postgres_rows::{optional_time, sound};
 use super::postgres_server::check_durability;
 pub use super::postgres_server::{PostgresMigration, PostgresOpenError, migrate};
 use super::postgres_statements as statements;
+use super::{Overloaded, StoreError};
 use crate::clock::Timestamp;
 
 /// Batches that are taken on at once. A counting loop has one.
@@ -181,7 +181,7 @@ impl PostgresStore {
         let inner = Arc::clone(&self.inner);
         let scan = tokio::spawn(async move {
             let Ok(Ok(_scan)) = timeout(SCAN_ACQUIRE_TIMEOUT, inner.scans.acquire()).await else {
-                return Err(StoreError::Unavailable("too many walks through the tables are under way".into()));
+                return Err(StoreError::Unavailable(Overloaded.into()));
             };
             inner.reads.find(query).await
         });

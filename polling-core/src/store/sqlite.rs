@@ -13,13 +13,14 @@ use futures_util::future::BoxFuture;
 use sqlx::migrate::{MigrateError, Migrator};
 pub(super) use sqlx::query;
 use sqlx::sqlite::{Sqlite, SqliteSynchronous};
-use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow};
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteRow};
 use sqlx::{ConnectOptions, Connection as _, Row};
 use tokio::sync::{Mutex, Semaphore};
 
 use super::rows::{self, KeptPoll};
 pub use super::sqlite_file::SqliteOpenError;
 use super::sqlite_file::{self as file, Found};
+use super::sqlite_readers::Readers;
 use super::sqlite_rows::{self, PollRow};
 use super::sqlite_session::Session;
 use super::sqlite_statements as statements;
@@ -41,6 +42,12 @@ const READERS_DEFAULT: u32 = 4;
 /// Connections for what reads through a table that grows: lists with a filter, ranks and the leaderboard. They have none of the
 /// others, so that no number of them keeps a vote from its poll. A third would only take a processor from the votes.
 const SCANNERS_MAX: u32 = 2;
+/// Reads by a key that are taken on at once, running or waiting: at a slow machine's thousand in a second they are done within the
+/// time that a client waits.
+const READS_MAX: usize = 4096;
+/// Scans that are taken on at once, running or waiting: a dozen for each connection is done within that time, too, when each takes a
+/// third of a second, as it does with some hundred thousand polls.
+const SCANS_MAX: usize = 24;
 /// Changes of definitions in the writer's line at once: one that runs and one that is ready to. Each is a transaction with a sync
 /// of its own, so this is how many syncs stand between a batch of votes and the writer at most, whoever creates polls.
 const DEFINITIONS_IN_LINE_MAX: usize = 2;
@@ -49,8 +56,6 @@ const DEFINITIONS_IN_LINE_MAX: usize = 2;
 const DEFINITIONS_MAX: usize = 256;
 /// How long to wait for a lock. Only a tool beside us, such as a backup, can hold one; longer than this it is in the way.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a read waits for a free connection.
-const READER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pages of the log after which it is written back into the file (16 MiB): a batch of new voters touches up to a thousand, and
 /// pages that several batches touch are written back once.
 const CHECKPOINT_PAGES: &str = "4000";
@@ -101,8 +106,8 @@ pub struct SqliteStore {
 #[derive(Debug)]
 struct Inner {
     epoch: u64,
-    readers: SqlitePool,
-    scanners: SqlitePool,
+    readers: Readers,
+    scanners: Readers,
     writer: Mutex<Writer>,
     /// A permit for each change of a definition that is taken on.
     definitions: Arc<Semaphore>,
@@ -164,15 +169,6 @@ impl SqliteStore {
             .row_buffer_size(ROWS_IN_FLIGHT);
         let (connection, epoch) = prepare(&path, &writing, version < known).await?;
         let reading = base.pragma("query_only", "ON");
-        let pool = |connections_max| {
-            SqlitePoolOptions::new()
-                .max_connections(connections_max)
-                .acquire_timeout(READER_TIMEOUT)
-                .idle_timeout(None)
-                .max_lifetime(None)
-                .test_before_acquire(false)
-                .connect_lazy_with(reading.clone())
-        };
         let writer = Writer {
             options: writing.create_if_missing(false),
             session: Some(Session::new(connection)),
@@ -182,8 +178,8 @@ impl SqliteStore {
         };
         let inner = Inner {
             epoch,
-            readers: pool(options.readers_max.max(1)),
-            scanners: pool(SCANNERS_MAX),
+            readers: Readers::new(reading.clone(), options.readers_max.max(1), READS_MAX),
+            scanners: Readers::new(reading, SCANNERS_MAX, SCANS_MAX),
             writer: Mutex::new(writer),
             definitions: Arc::new(Semaphore::new(DEFINITIONS_MAX)),
             definitions_in_line: Semaphore::new(DEFINITIONS_IN_LINE_MAX),
@@ -251,14 +247,15 @@ impl SqliteStore {
         self.inner.epoch
     }
 
-    /// Runs a statement that finds something, outside of any transaction.
+    /// Runs a statement that finds something by its key, outside of any transaction. More than [`READS_MAX`] at once are refused at
+    /// once.
     pub(super) async fn read_rows(&self, query: Query) -> Result<Vec<SqliteRow>, StoreError> {
-        query.fetch_all(&self.inner.readers).await.map_err(before_commit)
+        self.inner.readers.rows(query).await
     }
 
-    /// The same for a statement that may read through a whole table.
+    /// The same for a statement that may read through a whole table; more than [`SCANS_MAX`].
     pub(super) async fn scan_rows(&self, query: Query) -> Result<Vec<SqliteRow>, StoreError> {
-        query.fetch_all(&self.inner.scanners).await.map_err(before_commit)
+        self.inner.scanners.rows(query).await
     }
 }
 
@@ -554,7 +551,7 @@ mod tests {
         store.create(&known).await.expect("created");
         let mut held = Vec::new();
         for _ in 0..SCANNERS_MAX {
-            held.push(store.inner.scanners.acquire().await.expect("a connection"));
+            held.push(store.inner.scanners.connections.acquire().await.expect("a connection"));
         }
         let now = SystemClock.now();
         let open = PollFilter { state: Some(PollState::Open), text: None };
@@ -573,6 +570,40 @@ mod tests {
         for scan in scans {
             scan.await.expect("it is its turn");
         }
+    }
+
+    #[tokio::test]
+    async fn scans_and_reads_that_are_too_much_are_an_overload_and_no_trouble() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = store(&folder).await;
+        let known = poll();
+        store.create(&known).await.expect("created");
+        let mut held = Vec::new();
+        for (readers, connections_max) in [(&store.inner.scanners, SCANNERS_MAX), (&store.inner.readers, READERS_DEFAULT)] {
+            for _ in 0..connections_max {
+                held.push(readers.connections.acquire().await.expect("a connection"));
+            }
+        }
+        let filter = PollFilter { state: None, text: Some("zzz".into()) };
+        let scan = || Box::pin(async { store.rank(&filter, 1, known.id.created_at()).await.map(drop) }) as BoxFuture<'_, _>;
+        let read = || Box::pin(async { store.read(known.id).await.map(drop) }) as BoxFuture<'_, _>;
+        let mut waiting: Vec<_> = (0..SCANS_MAX).map(|_| scan()).chain((0..READS_MAX).map(|_| read())).collect();
+        for waiting in &mut waiting {
+            assert!(futures_util::poll!(waiting).is_pending());
+        }
+        let is_overload = |answer: Result<(), StoreError>| answer.is_err_and(|error| error.is_overload());
+        for mut one_more in [scan(), read()] {
+            let std::task::Poll::Ready(answer) = futures_util::poll!(&mut one_more) else { panic!("it waits") };
+            assert!(is_overload(answer));
+        }
+        tokio::time::pause();
+        for waiting in waiting {
+            assert!(is_overload(waiting.await), "its turn did not come in time");
+        }
+        tokio::time::resume();
+        drop(held);
+        scan().await.expect("there is room again");
+        read().await.expect("there is room again");
     }
 
     /// Every statement, those apart that are run as one.

@@ -11,7 +11,7 @@ use polling_core::store::memory::MemoryStore;
 use polling_core::store::{PollStore, TallyStore};
 
 /// The same store behind wrappers that do nothing: forwarding must not lose anything.
-fn wrapped(store: StoreUnderTest) -> StoreUnderTest {
+pub(crate) fn wrapped(store: StoreUnderTest) -> StoreUnderTest {
     let StoreUnderTest { polls, tallies, reopen } = store;
     StoreUnderTest {
         polls: Arc::new(FaultyStore::new(polls, Faults::none())) as Arc<dyn PollStore>,

@@ -39,7 +39,7 @@ struct Unfenced;
 
 #[async_trait]
 impl Hooks for Unfenced {
-    async fn apply(&self, inner: &dyn TallyStore, batch: &Batch) -> Result<Applied, StoreError> {
+    async fn apply(&self, inner: &Arc<dyn TallyStore>, batch: &Batch) -> Result<Applied, StoreError> {
         let checkpoint = inner.checkpoint().await?;
         let parts = batch.parts().iter().map(|part| PartitionBatch { first: checkpoint.next(part.partition), ..part.clone() });
         inner.apply(&Batch::new(parts.collect()).expect("distinct as before")).await
@@ -57,7 +57,7 @@ struct TallyFromTheBatch(Mutex<BTreeMap<PollId, Vec<u64>>>);
 
 #[async_trait]
 impl Hooks for TallyFromTheBatch {
-    async fn apply(&self, inner: &dyn TallyStore, batch: &Batch) -> Result<Applied, StoreError> {
+    async fn apply(&self, inner: &Arc<dyn TallyStore>, batch: &Batch) -> Result<Applied, StoreError> {
         let applied = inner.apply(batch).await?;
         let mut counted = self.0.lock().expect("no panic inside");
         for (_, entry) in batch.positioned() {
@@ -69,7 +69,7 @@ impl Hooks for TallyFromTheBatch {
         Ok(applied)
     }
 
-    async fn tallies(&self, inner: &dyn TallyStore, polls: &[PollId]) -> Result<Vec<Tally>, StoreError> {
+    async fn tallies(&self, inner: &Arc<dyn TallyStore>, polls: &[PollId]) -> Result<Vec<Tally>, StoreError> {
         let mut tallies = inner.tallies(polls).await?;
         let counted = self.0.lock().expect("no panic inside");
         for tally in &mut tallies {
@@ -95,7 +95,7 @@ struct AcknowledgesFirst(Mutex<Option<Batch>>);
 
 #[async_trait]
 impl Hooks for AcknowledgesFirst {
-    async fn apply(&self, inner: &dyn TallyStore, batch: &Batch) -> Result<Applied, StoreError> {
+    async fn apply(&self, inner: &Arc<dyn TallyStore>, batch: &Batch) -> Result<Applied, StoreError> {
         let held = self.0.lock().expect("no panic inside").replace(batch.clone());
         if let Some(held) = held {
             inner.apply(&held).await?;
@@ -107,7 +107,7 @@ impl Hooks for AcknowledgesFirst {
 #[test]
 fn with_the_acknowledgement_before_the_commit_the_test_goes_red() {
     assert!(goes_red(|events, seed| {
-        run_on_a_memory_log(memory_store(), events, RATES, seed, || Arc::new(AcknowledgesFirst::default()))
+        run_on_a_memory_log(memory_store(), MEMORY, events, RATES, seed, || Arc::new(AcknowledgesFirst::default()))
     }));
 }
 
@@ -118,6 +118,6 @@ fn without_sabotage_the_same_schedules_stay_green() {
         run_on_a_kept_log(memory_store(), MEMORY, events, RATES, seed, Arc::new(crate::world::Honest))
     }));
     assert!(!goes_red(|events, seed| {
-        run_on_a_memory_log(memory_store(), events, RATES, seed, || Arc::new(crate::world::Honest))
+        run_on_a_memory_log(memory_store(), MEMORY, events, RATES, seed, || Arc::new(crate::world::Honest))
     }));
 }

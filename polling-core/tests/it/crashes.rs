@@ -1,12 +1,12 @@
 //! Whatever fails, whenever: in the end the tallies are those of the whole history.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use polling_core::bus::memory::MemoryBus;
-use polling_core::checkpoint::{Batch, Entry};
+use polling_core::checkpoint::{Batch, Entry, Offset};
 use polling_core::clock::Timestamp;
 use polling_core::conformance::fixture::{NOW, cast, poll};
 use polling_core::conformance::{StoreUnderTest, assert_equals_the_oracle, random_vote};
@@ -20,8 +20,12 @@ use polling_core::store::{Applied, StoreError, TallyStore};
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use tokio_util::task::TaskTracker;
 
 use crate::world::{Honest, Hooks, KeptLog, MEMORY, Patience, drain, hooked, step};
+
+/// Longer than anything takes that ends at all.
+const SOON: Duration = Duration::from_secs(10);
 
 /// What happens next.
 #[derive(Debug, Clone)]
@@ -127,17 +131,25 @@ pub(crate) async fn run_on_a_kept_log(
     assert_equals_the_oracle(&store, &log.votes()).await;
 }
 
-/// Remembers every vote that was really applied.
+/// Remembers every vote that was really applied, and where. A store on a disk goes on when its caller is dropped, and so does this.
 #[derive(Default)]
-pub(crate) struct Witness(Mutex<Vec<Vote>>);
+pub(crate) struct Witness {
+    applied: Arc<Mutex<BTreeMap<Offset, Vote>>>,
+    under_way: TaskTracker,
+}
 
 #[async_trait]
 impl Hooks for Witness {
-    async fn apply(&self, inner: &dyn TallyStore, batch: &Batch) -> Result<Applied, StoreError> {
-        let applied = inner.apply(batch).await?;
-        let votes = batch.positioned().filter_map(|(_, entry)| if let Entry::Vote(vote) = entry { Some(*vote) } else { None });
-        self.0.lock().expect("no panic inside").extend(votes);
-        Ok(applied)
+    async fn apply(&self, inner: &Arc<dyn TallyStore>, batch: &Batch) -> Result<Applied, StoreError> {
+        let (inner, batch, seen) = (Arc::clone(inner), batch.clone(), Arc::clone(&self.applied));
+        let applying = self.under_way.spawn(async move {
+            let applied = inner.apply(&batch).await?;
+            let vote = |entry: &Entry| if let Entry::Vote(vote) = entry { Some(*vote) } else { None };
+            let votes = batch.positioned().filter_map(|(position, entry)| Some((position.offset, vote(entry)?)));
+            seen.lock().expect("no panic inside").extend(votes);
+            Ok(applied)
+        });
+        applying.await.expect("no panic inside")
     }
 }
 
@@ -146,6 +158,7 @@ type Answers = Arc<Mutex<Vec<(Vote, Result<Recorded, SinkError>)>>>;
 /// A memory log, whose callers wait: whoever was told that the vote is recorded finds it applied, at the position told.
 pub(crate) async fn run_on_a_memory_log(
     store: StoreUnderTest,
+    patience: Patience,
     events: Vec<Event>,
     rates: FaultRates,
     seed: u64,
@@ -162,14 +175,14 @@ pub(crate) async fn run_on_a_memory_log(
         let faulty = FaultyStore::new(sabotaged.tallies, faults.clone());
         (sink, Ingest::new(Arc::new(source), Arc::new(faulty), Arc::new(MemoryBus::new())))
     };
-    let answers = Answers::default();
+    let (answers, callers) = (Answers::default(), TaskTracker::new());
     let (mut sink, mut ingest) = start();
     for event in events {
         match event {
             Event::Votes(count) => {
                 for _ in 0..count {
                     let (sink, vote, answers) = (sink.clone(), crowd.vote(), Arc::clone(&answers));
-                    tokio::spawn(async move {
+                    callers.spawn(async move {
                         let answer = sink.record(vote).await;
                         answers.lock().expect("no panic inside").push((vote, answer));
                     });
@@ -177,20 +190,24 @@ pub(crate) async fn run_on_a_memory_log(
                 tokio::task::yield_now().await;
             }
             Event::Step { .. } => {
-                step(&mut ingest, MEMORY).await;
+                step(&mut ingest, patience).await;
             }
             Event::Dropped { polls, .. } => {
                 step(&mut ingest, Patience::Polls(usize::from(polls))).await;
             }
-            Event::Crash { .. } => (sink, ingest) = start(),
+            Event::Crash { .. } => {
+                drop((sink, ingest));
+                // What was under way dies with the process, or was done just before: nothing of it comes later.
+                ended(&witness.under_way).await;
+                (sink, ingest) = start();
+            }
             Event::Close(poll) => crowd.close(poll, &store).await,
         }
     }
     drop((sink, ingest));
-    for _ in 0..10 {
-        tokio::task::yield_now().await;
-    }
-    let applied = witness.0.lock().expect("no panic inside").clone();
+    ended(&callers).await;
+    ended(&witness.under_way).await;
+    let applied: Vec<Vote> = witness.applied.lock().expect("no panic inside").values().copied().collect();
     assert_equals_the_oracle(&store, &applied).await;
     let times: HashSet<Timestamp> = applied.iter().map(|vote| vote.accepted_at).collect();
     for (vote, answer) in answers.lock().expect("no panic inside").iter() {
@@ -206,6 +223,12 @@ pub(crate) async fn run_on_a_memory_log(
             Err(SinkError::Unknown { .. }) => {}
         }
     }
+}
+
+async fn ended(tasks: &TaskTracker) {
+    tasks.close();
+    tokio::time::timeout(SOON, tasks.wait()).await.expect("nobody waits for ever");
+    tasks.reopen();
 }
 
 pub(crate) fn block_on(test: impl Future<Output = ()>) {
@@ -254,7 +277,7 @@ proptest! {
 
     #[test]
     fn an_acknowledged_vote_of_a_memory_log_is_applied_whatever_fails(events in events(), rates in rates(), seed in any::<u32>()) {
-        block_on(run_on_a_memory_log(memory_store(), events, rates, seed.into(), || Arc::new(Honest)));
+        block_on(run_on_a_memory_log(memory_store(), MEMORY, events, rates, seed.into(), || Arc::new(Honest)));
     }
 }
 
@@ -268,11 +291,11 @@ mod on_sqlite {
     /// On a real file each case syncs it a hundred times, so there are fewer.
     const CASES: u32 = 12;
 
-    async fn run(events: Vec<Event>, rates: FaultRates, seed: u64) {
+    /// A store in a folder that is removed when the test is over.
+    async fn on<F: Future<Output = ()>>(test: impl FnOnce(StoreUnderTest) -> F) {
         let folder = tempfile::tempdir().expect("a folder");
         let store = SqliteStore::open(&folder.path().join("polls.db"), SqliteOptions::default()).await.expect("it opens");
-        let store = StoreUnderTest::forgetful(Arc::new(store));
-        run_on_a_kept_log(store, DISK, events, rates, seed, Arc::new(Honest)).await;
+        test(StoreUnderTest::forgetful(Arc::new(store))).await;
     }
 
     proptest! {
@@ -280,7 +303,12 @@ mod on_sqlite {
 
         #[test]
         fn a_kept_log_is_counted_once_whatever_fails(events in events(), rates in rates(), seed in any::<u32>()) {
-            block_on(run(events, rates, seed.into()));
+            block_on(on(|store| run_on_a_kept_log(store, DISK, events, rates, seed.into(), Arc::new(Honest))));
+        }
+
+        #[test]
+        fn an_acknowledged_vote_of_a_memory_log_is_applied_whatever_fails(events in events(), rates in rates(), seed in any::<u32>()) {
+            block_on(on(|store| run_on_a_memory_log(store, DISK, events, rates, seed.into(), || Arc::new(Honest))));
         }
     }
 }

@@ -4,6 +4,7 @@ mod conformance;
 mod controls;
 mod crashes;
 mod dependencies;
+mod overload;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod starting;

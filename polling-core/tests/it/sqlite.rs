@@ -15,6 +15,8 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 use tempfile::TempDir;
 
+use crate::conformance::wrapped;
+
 /// A folder that is removed in the end, and the name of a store in it.
 fn place() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -68,11 +70,13 @@ async fn voters(store: &SqliteStore, poll: PollId) -> u64 {
 #[tokio::test]
 async fn the_sqlite_store_is_a_poll_store() {
     poll_store(fresh).await;
+    poll_store(async || wrapped(fresh().await)).await;
 }
 
 #[tokio::test]
 async fn the_sqlite_store_is_a_tally_store() {
     tally_store(fresh).await;
+    tally_store(async || wrapped(fresh().await)).await;
 }
 
 #[tokio::test]

@@ -140,11 +140,11 @@ pub(crate) async fn drain(log: &KeptLog, store: Arc<dyn TallyStore>, patience: P
 /// What a test does to the calls of a store on their way. Each hook has the store behind it; the defaults only forward.
 #[async_trait]
 pub(crate) trait Hooks: Send + Sync {
-    async fn apply(&self, inner: &dyn TallyStore, batch: &Batch) -> Result<Applied, StoreError> {
+    async fn apply(&self, inner: &Arc<dyn TallyStore>, batch: &Batch) -> Result<Applied, StoreError> {
         inner.apply(batch).await
     }
 
-    async fn tallies(&self, inner: &dyn TallyStore, polls: &[PollId]) -> Result<Vec<Tally>, StoreError> {
+    async fn tallies(&self, inner: &Arc<dyn TallyStore>, polls: &[PollId]) -> Result<Vec<Tally>, StoreError> {
         inner.tallies(polls).await
     }
 }
@@ -159,7 +159,7 @@ pub(crate) struct Hooked {
 #[deny(clippy::missing_trait_methods)]
 impl TallyStore for Hooked {
     async fn apply(&self, batch: &Batch) -> Result<Applied, StoreError> {
-        self.hooks.apply(&*self.inner, batch).await
+        self.hooks.apply(&self.inner, batch).await
     }
 
     async fn checkpoint(&self) -> Result<Checkpoint, StoreError> {
@@ -167,7 +167,7 @@ impl TallyStore for Hooked {
     }
 
     async fn tallies(&self, polls: &[PollId]) -> Result<Vec<Tally>, StoreError> {
-        self.hooks.tallies(&*self.inner, polls).await
+        self.hooks.tallies(&self.inner, polls).await
     }
 
     async fn leaders(&self, limit: usize, now: Timestamp) -> Result<Vec<Leader>, StoreError> {

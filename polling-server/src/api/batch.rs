@@ -25,7 +25,7 @@ use super::fields::{FieldErrors, Fields, NAMED_TWICE, NamesTwice, ObjectOf, any_
 use super::identity::Caller;
 use super::negotiation::{PREFERENCE_APPLIED, preferred_wait, require_acceptable};
 use super::parameter::Given;
-use super::problem::{Problem, ProblemBody};
+use super::problem::{FIELD_ERRORS_MAX, Problem, ProblemBody};
 use super::problem_kind::ProblemKind;
 use super::problem_schema::ProblemDocument;
 use super::request_body::{BATCH_BYTES_MAX, JsonBody};
@@ -170,7 +170,8 @@ fn read<'a>(bytes: &'a Bytes, poll: &Poll) -> Option<Vec<Result<VoteBody<'a>, Pr
     all_sound.then(|| votes.into_iter().map(|vote| Ok(vote.0)).collect())
 }
 
-/// Reads what can be read of a batch; each vote that breaks a rule is refused by itself.
+/// Reads what can be read of a batch; each vote that breaks a rule is refused by itself, with what is wrong with it, or, where that
+/// would be too much for one answer, the first of it.
 fn explain<'a>(bytes: &Bytes, value: &'a Value, poll: &Poll) -> Result<Vec<Result<VoteBody<'a>, Problem>>, Problem> {
     #[derive(Deserialize)]
     struct Twice {
@@ -197,9 +198,11 @@ fn explain<'a>(bytes: &Bytes, value: &'a Value, poll: &Poll) -> Result<Vec<Resul
     }
     // Only a body that names `votes` twice cannot be read now.
     let Ok(Twice { votes: twice }) = serde_json::from_slice(bytes) else { return Err(errors.into_problem()) };
+    // For all of them together: a name of one letter in a body becomes a sentence in the answer.
+    let mut room = FIELD_ERRORS_MAX;
     let explained = items.iter().zip(twice).enumerate().map(|(index, (item, twice))| {
         let pointer = format!("/votes/{index}");
-        let mut errors = FieldErrors::default();
+        let mut errors = FieldErrors::at_most(room);
         let vote = explain_vote(item, &pointer, poll, &mut errors);
         if item.is_object() && item.get("voter_id").is_none_or(Value::is_null) {
             errors.push(format!("{pointer}/voter_id"), "is required");
@@ -207,6 +210,7 @@ fn explain<'a>(bytes: &Bytes, value: &'a Value, poll: &Poll) -> Result<Vec<Resul
         if twice.0 && errors.is_empty() {
             errors.push(&*pointer, NAMED_TWICE);
         }
+        room = room.saturating_sub(errors.len());
         vote.filter(|_| errors.is_empty()).ok_or_else(|| errors.into_problem())
     });
     Ok(explained.collect())

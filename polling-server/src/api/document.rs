@@ -2,14 +2,16 @@
 
 use std::marker::PhantomData;
 
+use poem::http::StatusCode;
 use poem_openapi::{LicenseObject, OpenApiService};
 use serde_json::{Map, Value, json};
 
 use super::document_examples::{example_of, word_lists};
 use super::operations::{DescriptionOf, Documented, TITLE};
-use super::problem::PROBLEM_MEDIA_TYPE;
+use super::problem::{PROBLEM_MEDIA_TYPE, document_of_status};
 use super::problem_kind::ProblemKind;
 use super::problem_schema;
+use crate::transport::refusal::explanation;
 
 /// What the API is, at the head of the document.
 const DESCRIPTION: &str = "\
@@ -39,8 +41,14 @@ pub fn openapi_document() -> String {
     text
 }
 
-/// Gives every problem of an operation an example of its own.
+/// How a request is refused of which only the head was read, whatever it asks for.
+const OF_EVERY_HEAD: [StatusCode; 2] = [StatusCode::URI_TOO_LONG, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE];
+/// How one is refused that has a body, whatever it asks for.
+const OF_EVERY_BODY: [StatusCode; 1] = [StatusCode::REQUEST_TIMEOUT];
+
+/// Gives every problem of an operation an example of its own, and the operation the refusals that it never hears of.
 fn complete_operation(operation: &mut Value) {
+    let has_body = operation.get("requestBody").is_some();
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
     for response in responses.values_mut() {
         let Some(content) = response.get_mut("content").and_then(|content| content.get_mut(PROBLEM_MEDIA_TYPE)) else {
@@ -56,6 +64,22 @@ fn complete_operation(operation: &mut Value) {
             .collect();
         content["examples"] = Value::Object(examples);
     }
+    let of_the_body: &[StatusCode] = if has_body { &OF_EVERY_BODY } else { &[] };
+    for &status in OF_EVERY_HEAD.iter().chain(of_the_body) {
+        responses.insert(status.as_str().to_owned(), refusal(status));
+    }
+}
+
+/// A response whose status says all there is to say.
+fn refusal(status: StatusCode) -> Value {
+    let sent: Value = serde_json::from_slice(&document_of_status(status, Some(explanation(status)))).unwrap_or_default();
+    let of_the_type = json!({ "type": { "type": "string", "enum": [sent["type"]] } });
+    let schema = json!({ "type": "object", "allOf": [{ "$ref": "#/components/schemas/Problem" }], "properties": of_the_type });
+    let examples = json!({ "refused": { "summary": sent["title"], "value": sent } });
+    json!({
+        "description": status.canonical_reason(),
+        "content": { (PROBLEM_MEDIA_TYPE): { "schema": schema, "examples": examples } },
+    })
 }
 
 /// Adds the example of a schema, the words that its fields may have, and which of its fields may be null.

@@ -30,20 +30,40 @@ pub(crate) fn any_json(bytes: &Bytes) -> Result<Value, Problem> {
 }
 
 /// What is wrong with a body, in the order in which it was found.
-#[derive(Debug, Default)]
-pub(crate) struct FieldErrors(Vec<FieldError>);
+#[derive(Debug)]
+pub(crate) struct FieldErrors {
+    noted: Vec<FieldError>,
+    /// More are not noted.
+    noted_max: usize,
+}
+
+impl Default for FieldErrors {
+    fn default() -> Self {
+        Self::at_most(FIELD_ERRORS_MAX)
+    }
+}
 
 impl FieldErrors {
+    /// None yet, and of more than `noted_max`, or of any at all, the first.
+    pub(crate) fn at_most(noted_max: usize) -> Self {
+        Self { noted: Vec::new(), noted_max: noted_max.max(1) }
+    }
+
     /// Notes an error.
     pub(crate) fn push(&mut self, pointer: impl Into<String>, detail: impl Into<Cow<'static, str>>) {
-        if self.0.len() < FIELD_ERRORS_MAX {
-            self.0.push(FieldError::at(pointer, detail));
+        if self.noted.len() < self.noted_max {
+            self.noted.push(FieldError::at(pointer, detail));
         }
+    }
+
+    /// How many are noted.
+    pub(crate) const fn len(&self) -> usize {
+        self.noted.len()
     }
 
     /// Whether an error at this pointer, or within what it names, is noted.
     pub(crate) fn covers(&self, pointer: &str) -> bool {
-        self.0.iter().filter_map(|error| error.pointer.as_deref()).any(|noted| {
+        self.noted.iter().filter_map(|error| error.pointer.as_deref()).any(|noted| {
             let rest = noted.strip_prefix(pointer).or_else(|| pointer.strip_prefix(noted));
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })
@@ -51,7 +71,7 @@ impl FieldErrors {
 
     /// Whether nothing is wrong.
     pub(crate) const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.noted.is_empty()
     }
 
     /// The problem. When nothing was found in a body that the fast way could not read, a field came twice: that is the one
@@ -60,7 +80,7 @@ impl FieldErrors {
         if self.is_empty() {
             self.push("", NAMED_TWICE);
         }
-        Problem::validation(self.0)
+        Problem::validation(self.noted)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use polling_core::model::{History, PollId, Steps, Version};
 use polling_core::store::StoreError;
@@ -66,8 +67,12 @@ impl HistoryReads {
             let options = kept.read.history.tally.totals.votes.len();
             u32::try_from((kept.read.history.points.len() + 1) * (options * size_of::<u64>() + 64)).unwrap_or(u32::MAX)
         };
-        let kept = Cache::builder().max_capacity(KEPT_BYTES_MAX).weigher(weigher).build();
-        Self { kept, rests: Cache::new(RESTS_MAX), turns: Arc::new(Semaphore::new(READS_MAX)) }
+        // By default a full cache takes in only what was asked for more often than what it has. What was just read is what is going to
+        // be shown while its poll rests, and a rest that is not kept is none.
+        let oldest_first = EvictionPolicy::lru;
+        let kept = Cache::builder().eviction_policy(oldest_first()).max_capacity(KEPT_BYTES_MAX).weigher(weigher).build();
+        let rests = Cache::builder().eviction_policy(oldest_first()).max_capacity(RESTS_MAX).build();
+        Self { kept, rests, turns: Arc::new(Semaphore::new(READS_MAX)) }
     }
 
     /// A history. A client that gives up waiting does not cut the reading short: the next one finds what it came to.
@@ -138,4 +143,37 @@ fn lengthened(read: ReadHistory, steps: Steps) -> ReadHistory {
     let mut history = History::clone(&read.history);
     history.points.resize(steps.count(), history.tally.totals.clone());
     ReadHistory { steps, history: Arc::new(history) }
+}
+
+#[cfg(test)]
+mod tests {
+    use polling_core::clock::{Clock, SystemClock};
+    use polling_core::model::{Tally, Totals};
+
+    use super::*;
+
+    #[test]
+    fn full_caches_take_in_what_was_read_last_and_how_long_it_rests() {
+        let reads = HistoryReads::new();
+        let now = SystemClock.now();
+        let steps = Steps::new(now, Duration::from_secs(1), 1000).expect("steps");
+        let cost = Duration::from_secs(60);
+        // More than fit, by bytes and by number.
+        for _ in 0..=RESTS_MAX {
+            let poll = PollId::new(now);
+            let totals = Totals::zero(100);
+            let tally = Tally { poll, version: Version::default(), totals: totals.clone() };
+            let history = Arc::new(History { tally, points: vec![totals; 10] });
+            let kept = Kept { read: ReadHistory { steps, history }, read_at: Instant::now(), cost };
+            let wanted = Wanted { poll, version: Version { epoch: 1, number: 1 }, steps, is_default: true };
+            reads.kept.insert((poll, steps.width_micros()), kept);
+            reads.rests.insert((poll, true), Instant::now() + cost);
+            reads.kept.run_pending_tasks();
+            reads.rests.run_pending_tasks();
+            let shown = reads.known(wanted).expect("it is not refused");
+            assert!(shown.is_some(), "it is shown while its poll rests");
+            assert!(reads.rests.contains_key(&(poll, true)), "it rests");
+        }
+        assert!(reads.kept.entry_count() < RESTS_MAX);
+    }
 }

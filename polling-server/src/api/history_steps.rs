@@ -7,7 +7,7 @@ use poem_openapi::registry::MetaSchema;
 use polling_core::clock::Timestamp;
 use polling_core::model::{Poll, STEPS_MAX, Steps};
 
-use super::parameter::Parameter;
+use super::parameter::{Parameter, whole_number};
 
 /// Points that are answered when the client does not say how long a step is, at most: as many as a chart shows.
 const POINTS_DEFAULT_MAX: usize = 200;
@@ -45,8 +45,7 @@ pub(crate) struct StepSeconds(pub(crate) u32);
 
 impl Parameter for StepSeconds {
     fn parse(text: &str) -> Result<Self, Cow<'static, str>> {
-        let number = if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None };
-        let number = number.filter(|number| (1..=STEP_SECONDS_MAX).contains(number));
+        let number = whole_number(text).filter(|number| (1..=STEP_SECONDS_MAX).contains(number));
         number.map(Self).ok_or_else(|| Cow::Owned(format!("must be a whole number of seconds from 1 to {STEP_SECONDS_MAX}")))
     }
 

@@ -1,6 +1,7 @@
 //! Parameters of paths and queries that never fail while they are read, so that a handler names all that are wrong at once.
 
 use std::borrow::Cow;
+use std::str::FromStr;
 
 use poem::Request;
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
@@ -63,6 +64,11 @@ impl<P: Parameter> ParseFromParameter for Given<P> {
 pub(crate) fn query_parameter(request: &Request, name: &str) -> Option<String> {
     let parameters: Vec<(String, String)> = request.params().unwrap_or_default();
     parameters.into_iter().find(|(given, _)| given == name).map(|(_, value)| value)
+}
+
+/// A number of nothing but digits: the parser of the standard library would take a plus sign, too.
+pub(crate) fn whole_number<N: FromStr>(text: &str) -> Option<N> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
 /// Collects what is wrong with the query parameters of a request.
@@ -146,9 +152,10 @@ pub(crate) struct PageLimit(pub(crate) usize);
 
 impl Parameter for PageLimit {
     fn parse(text: &str) -> Result<Self, Cow<'static, str>> {
-        // Digits only: the parser of the standard library would take a plus sign, too.
-        let number = if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None };
-        number.filter(|number| (1..=100).contains(number)).map(Self).ok_or(Cow::Borrowed("must be a whole number from 1 to 100"))
+        whole_number(text)
+            .filter(|number| (1..=100).contains(number))
+            .map(Self)
+            .ok_or(Cow::Borrowed("must be a whole number from 1 to 100"))
     }
 
     fn schema() -> MetaSchema {

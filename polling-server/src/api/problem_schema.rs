@@ -6,11 +6,11 @@ use serde_json::Value;
 use super::problem::{FieldError, Problem};
 use super::problem_kind::ProblemKind;
 
-/// An error, as in RFC 9457. What `type` says is the page of the same address.
+/// An error, as in RFC 9457. What `type` says, unless it is `about:blank`, is the page of the same address.
 #[derive(Debug, Object)]
 #[oai(rename = "Problem", read_only_all)]
 pub(crate) struct ProblemDocument {
-    /// Names the kind of problem and never changes: `/problems/` and a name.
+    /// Names the kind of problem and never changes: `/problems/` and a name; `about:blank` where the status says it all.
     #[oai(rename = "type")]
     pub(crate) problem_type: String,
     /// What the kind of problem is, in a few words.

@@ -60,7 +60,7 @@ pub(crate) fn is_voter_name(text: &str) -> bool {
     !text.is_empty() && (text.len() <= VOTER_ID_CHARS_MAX || text.chars().count() <= VOTER_ID_CHARS_MAX)
 }
 
-/// Reads a UUID in its usual form, and no other, so that a vote id has one spelling.
+/// Reads a UUID in its usual form and no other. Letters are of either case: there are clients whose library writes capitals.
 pub(crate) fn parse_vote_id(text: &str) -> Option<VoteId> {
     if text.len() != 36 {
         return None;

@@ -2,6 +2,7 @@
 
 mod api;
 mod configuration;
+mod conformance;
 mod events;
 #[cfg(feature = "sqlite")]
 mod full_disk;

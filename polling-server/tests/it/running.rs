@@ -1,24 +1,16 @@
 //! The server as a whole, in this process: what runs, and what is done before it ends.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use poem::Endpoint;
-use polling_core::bus::memory::MemoryBus;
 use polling_core::bus::{BusError, Notice, Update, UpdateBus};
 use polling_core::clock::{Clock, SystemClock};
 use polling_core::model::{Choices, OptionId, Outcome, OwnerKey, Poll, PollDraft, PollId, Vote, VoteId, VoteKind, VoterIdentity};
 use polling_core::shutdown::Shutdown;
 use polling_core::sink::SinkError;
-use polling_core::store::memory::MemoryStore;
-use polling_core::store::{PollStore, TallyStore};
-use polling_server::live::board::Board;
 use polling_server::live::follow::follow;
-use polling_server::live::hub::Hub;
-use polling_server::live::through::ThroughHub;
-use polling_server::live::views::Views;
 use polling_server::run::{Listeners, Opened, RunError, Wiring, run_opened};
 use polling_server::serve::Drained;
 use polling_server::service::Service;
@@ -210,24 +202,6 @@ async fn what_the_router_does_not_name_by_itself_is_counted_by_its_route_as_well
 fn requests(metrics: &str, labels: &str) -> u64 {
     let start = format!("polling_http_requests_total{{{labels}}} ");
     metrics.lines().find_map(|line| line.strip_prefix(&start)).map_or(0, |count| count.parse().expect("a number"))
-}
-
-fn hub() -> Arc<Hub> {
-    let (store, clock) = (Arc::new(MemoryStore::default()), Arc::new(SystemClock));
-    let views = Arc::new(Views::new(Arc::clone(&store) as Arc<dyn PollStore>, Arc::clone(&clock) as Arc<dyn Clock>));
-    let board =
-        Arc::new(Board::new(Arc::clone(&store) as Arc<dyn TallyStore>, Arc::clone(&views), Arc::clone(&clock) as Arc<dyn Clock>));
-    Hub::new(views, board, store, clock, Duration::from_millis(50))
-}
-
-#[tokio::test]
-async fn what_is_published_through_the_hub_reaches_the_bus() {
-    let bus: Arc<dyn UpdateBus> = Arc::new(MemoryBus::new());
-    let through = ThroughHub::new(hub(), Arc::clone(&bus));
-    let mut notices = through.subscribe().await.expect("subscribed");
-    let update = Update::Changed(poll().id);
-    through.publish(vec![update.clone()]).await.expect("published");
-    assert_eq!(notices.next().await, Some(Notice::Updates(vec![update].into())));
 }
 
 /// A bus that loses news, brings some, and goes away, each time somebody subscribes.

@@ -75,6 +75,22 @@ async fn a_batch_has_one_to_a_thousand_votes() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_with_a_batch_is_not_told_at_many_times_its_length() {
+    let server = Server::start();
+    let poll = server.create(json!({})).await;
+    let names = |count: u32| (0..count).map(|name| format!(r#""{name:x}":0"#)).collect::<Vec<_>>().join(",");
+    let votes = vec![format!("{{{}}}", names(100)); 1000].join(",");
+    let body = format!(r#"{{"votes":[{votes}]}}"#);
+    let answer = server.post(&poll.path("/votes"), &Value::Null).body(body.clone()).send().await;
+    let results = answer.expect(202)["results"].as_array().expect("results").clone();
+    let errors: Vec<usize> = results.iter().map(|result| result["problem"]["errors"].as_array().map_or(0, Vec::len)).collect();
+    assert_eq!((errors.len(), errors[0]), (1000, 102), "the first is explained in full");
+    assert!(errors.iter().all(|&errors| errors > 0), "each has a reason");
+    assert!(errors.iter().sum::<usize>() <= 2000);
+    assert!(answer.bytes.len() < body.len(), "{} bytes for {}", answer.bytes.len(), body.len());
+}
+
+#[tokio::test]
 async fn a_batch_for_a_closed_poll_is_refused_vote_by_vote() {
     let server = Server::start();
     let poll = server.create(json!({ "closes_at": server.time_in(1) })).await;

@@ -86,6 +86,17 @@ fn every_operation_is_described_in_full() {
 }
 
 #[test]
+fn what_is_refused_whatever_is_asked_for_is_in_the_document() {
+    for (name, operation) in operations(&document()) {
+        let has_body = operation.get("requestBody").is_some();
+        for (status, expected) in [("408", has_body), ("414", true), ("431", true)] {
+            let response = operation["responses"].get(status);
+            assert_eq!(response.is_some(), expected, "{status} of {name}");
+        }
+    }
+}
+
+#[test]
 fn every_problem_is_in_the_document_with_an_example() {
     let document = document();
     let mut seen = BTreeSet::new();
@@ -97,7 +108,13 @@ fn every_problem_is_in_the_document_with_an_example() {
             assert_eq!(examples.len(), types.len(), "{status} of {name}");
             for (kind, example) in examples {
                 assert_eq!(example["value"]["status"].to_string(), *status, "{kind} of {name}");
-                seen.insert(kind.clone());
+                match example["value"]["type"].as_str().expect("a type").strip_prefix("/problems/") {
+                    Some(page) => {
+                        assert_eq!(page, kind, "of {name}");
+                        seen.insert(kind.clone());
+                    }
+                    None => assert_eq!(example["value"]["type"], "about:blank", "{kind} of {name}"),
+                }
             }
         }
     }

@@ -31,13 +31,16 @@ struct Case {
     polls: usize,
     /// Whether the polls had votes when the store was opened, so that every voter may have voted before.
     maybe_seen: bool,
+    /// Votes of other polls that are in the table already, of both sides.
+    preloaded: u32,
     goal: f64,
 }
 
-const CASES: [Case; 3] = [
-    Case { name: "new voters", polls: 1000, maybe_seen: false, goal: 0.55 },
-    Case { name: "new voters", polls: 50, maybe_seen: false, goal: 0.80 },
-    Case { name: "any voter may have voted", polls: 1000, maybe_seen: true, goal: 0.35 },
+const CASES: [Case; 4] = [
+    Case { name: "new voters", polls: 1000, maybe_seen: false, preloaded: 0, goal: 0.55 },
+    Case { name: "new voters", polls: 50, maybe_seen: false, preloaded: 0, goal: 0.80 },
+    Case { name: "any voter may have voted", polls: 1000, maybe_seen: true, preloaded: 0, goal: 0.35 },
+    Case { name: "new voters, beside 10,000,000 votes", polls: 50, maybe_seen: false, preloaded: 10_000_000, goal: 0.80 },
 ];
 
 fn main() {
@@ -68,6 +71,9 @@ async fn measure(url: &str, case: &Case) {
     remove(url, "bench_plain").await;
     open(&self::options(url, "bench_plain"), &[]).await.shut_down().await;
     let mut plain = connect(url, "bench_plain").await;
+    for schema in ["bench_store", "bench_plain"] {
+        preload(url, schema, case.preloaded).await;
+    }
     let numbers: HashMap<PollId, i64> = polls.iter().map(|poll| poll.id).zip(1..).collect();
     let (mut applied, mut floor) = (Vec::new(), Vec::new());
     for batch in batches.iter().skip(prior).take(WARM_UP + BATCHES) {
@@ -125,6 +131,22 @@ async fn remove(url: &str, schema: &str) {
     let mut connection = connect(url, "public").await;
     let remove = AssertSqlSafe(format!("DROP SCHEMA IF EXISTS {schema} CASCADE"));
     sqlx::query(remove).execute(&mut connection).await.expect("removed");
+}
+
+/// Fills the table with votes of polls that take none any more, and has the server write down all that it still has to.
+async fn preload(url: &str, schema: &str, votes: u32) {
+    if votes == 0 {
+        return;
+    }
+    let mut connection = connect(url, schema).await;
+    let fill = format!(
+        "INSERT INTO votes (poll, accepted_at, log_offset, log_partition, voter, vote_id, choices) \
+         SELECT 1000000 + number / 2000, 1, number, 1, gen_random_uuid(), gen_random_uuid(), '\\x01' \
+         FROM generate_series(1, {votes}) AS number"
+    );
+    for statement in [fill.as_str(), "VACUUM ANALYZE votes", "CHECKPOINT"] {
+        sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.expect("filled");
+    }
 }
 
 async fn copy_plainly(connection: &mut PgConnection, rows: &[u8]) -> Duration {

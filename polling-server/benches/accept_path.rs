@@ -2,6 +2,9 @@
 //!
 //! Each server is a process of its own, so the system tells what it alone took. All of them live through the whole run, and
 //! take turns: what else happens on the machine then hits floor and server alike.
+//!
+//! Where `KAFKA_BROKERS` and `DATABASE_URL` name a cluster, a server of that is among them. It makes two topics and a schema there, whose
+//! names begin with `bench`, and leaves them.
 
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 #![expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "what is measured is far below any bound")]
@@ -16,7 +19,7 @@ use mimalloc::MiMalloc;
 
 use support::child::{SERVE, Server};
 use support::load::{Load, NUMBER, Template, ask};
-use support::serving::{Variant, serve};
+use support::serving::{Variant, cluster, serve};
 
 /// That of the program.
 #[global_allocator]
@@ -71,12 +74,13 @@ struct Goal {
     ratio: f64,
 }
 
-const GOALS: [Goal; 5] = [
+const GOALS: [Goal; 6] = [
     Goal { title: "our accept loop ÷ hyper alone", floor: 0, subject: 1, ratio: 0.65 },
     Goal { title: "vote, acknowledged at once ÷ constant", floor: 2, subject: 3, ratio: 0.88 },
     Goal { title: "vote, counted in memory ÷ constant", floor: 2, subject: 4, ratio: 0.58 },
     Goal { title: "vote, counted in SQLite with full sync ÷ constant", floor: 2, subject: 5, ratio: 0.33 },
     Goal { title: "cached poll ÷ constant", floor: 6, subject: 7, ratio: 0.85 },
+    Goal { title: "vote, in Kafka on two brokers at least ÷ constant", floor: 2, subject: 8, ratio: 0.58 },
 ];
 
 fn main() {
@@ -118,6 +122,10 @@ async fn measure() -> Vec<Subject> {
         subject("constant, our server, GET", &constant, &constant_reads),
         subject("cached poll, GET", &unrecorded, &reads(VOTED)),
     ];
+    if cluster().is_some() {
+        let kafka = start(Variant::Kafka);
+        subjects.push(subject("vote, in Kafka", &kafka, &votes(VOTED, &make_polls(&kafka).await)));
+    }
     let started = Instant::now();
     for round in 0..ROUNDS_MAX {
         if round >= ROUNDS_MIN && started.elapsed() > TIME_MAX {
@@ -224,7 +232,7 @@ fn print_subjects(subjects: &[Subject]) {
 fn print_goals(subjects: &[Subject]) {
     println!("\n| ratio | goal | measured | from | to | |");
     println!("| --- | ---: | ---: | ---: | ---: | --- |");
-    for Goal { title, floor, subject, ratio } in GOALS {
+    for Goal { title, floor, subject, ratio } in GOALS.into_iter().filter(|goal| goal.subject < subjects.len()) {
         let pairs = subjects[floor].turns.iter().zip(&subjects[subject].turns);
         let mut ratios: Vec<f64> = pairs.map(|(floor, subject)| floor.microseconds / subject.microseconds).collect();
         ratios.sort_by(f64::total_cmp);

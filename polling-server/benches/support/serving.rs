@@ -27,6 +27,8 @@ use tokio::net::TcpListener;
 
 /// As long as the answer to a vote.
 const VOTE_ANSWER: &[u8; 206] = &[b'v'; 206];
+/// Of all servers that are measured, because those of a cluster must be told one.
+const SECRET: &str = "a secret that everybody may know, since nothing is kept";
 /// As long as a poll of four options.
 const POLL_ANSWER: &[u8; 560] = &[b'p'; 560];
 
@@ -45,10 +47,13 @@ pub(crate) enum Variant {
     Memory,
     /// The whole server with its votes in `SQLite`, fully synced.
     Sqlite,
+    /// The whole server of a cluster, with its votes in the Kafka and its polls in the PostgreSQL that the environment names.
+    Kafka,
 }
 
 impl Variant {
-    const ALL: [Self; 6] = [Self::Hyper, Self::AcceptLoop, Self::Constant, Self::Unrecorded, Self::Memory, Self::Sqlite];
+    const ALL: [Self; 7] =
+        [Self::Hyper, Self::AcceptLoop, Self::Constant, Self::Unrecorded, Self::Memory, Self::Sqlite, Self::Kafka];
 
     /// What the child process is told.
     pub(crate) const fn name(self) -> &'static str {
@@ -59,15 +64,29 @@ impl Variant {
             Self::Unrecorded => "unrecorded",
             Self::Memory => "memory",
             Self::Sqlite => "sqlite",
+            Self::Kafka => "kafka",
         }
     }
 
-    const fn store(self) -> &'static str {
+    /// What its command line says beside the folder.
+    fn arguments(self) -> Vec<String> {
+        let store = |url: &str| vec!["--store".to_owned(), url.to_owned()];
         match self {
-            Self::Sqlite => "sqlite:polls.db",
-            Self::Hyper | Self::AcceptLoop | Self::Constant | Self::Unrecorded | Self::Memory => "memory:",
+            Self::Sqlite => store("sqlite:polls.db"),
+            Self::Kafka => {
+                let (brokers, database) = cluster().expect("the environment names a cluster");
+                let log = ["--log".to_owned(), format!("kafka://{brokers}/bench-accept-path")];
+                let bus = ["--bus".to_owned(), format!("kafka://{brokers}/bench-accept-path-news")];
+                [&store(&format!("{database}?schema=bench_accept_path"))[..], &log, &bus].concat()
+            }
+            Self::Hyper | Self::AcceptLoop | Self::Constant | Self::Unrecorded | Self::Memory => store("memory:"),
         }
     }
+}
+
+/// The brokers and the database that the environment names, when it names both.
+pub(crate) fn cluster() -> Option<(String, String)> {
+    Some((std::env::var("KAFKA_BROKERS").ok()?, std::env::var("DATABASE_URL").ok()?))
 }
 
 /// Serves the variant with this name, with its data in `folder`, until the standard input ends.
@@ -141,9 +160,11 @@ impl Endpoint for Constant {
 }
 
 async fn serve_ours(variant: Variant, folder: &Path, shutdown: Shutdown) {
-    let arguments = ["polling-server", "--store", variant.store(), "--data-dir"].map(OsString::from);
-    let arguments = arguments.into_iter().chain([folder.as_os_str().to_owned()]);
-    let invocation = parse(SETTINGS, arguments, &[].into()).expect("understood");
+    let program = ["polling-server".to_owned(), "--data-dir".to_owned()].into_iter().map(OsString::from);
+    let arguments = variant.arguments().into_iter().map(OsString::from);
+    let arguments = program.chain([folder.as_os_str().to_owned()]).chain(arguments);
+    let environment = [("POLLING_SECRET".to_owned(), SECRET.to_owned())].into();
+    let invocation = parse(SETTINGS, arguments, &environment).expect("understood");
     let config = Config::check(&invocation.settings).expect("sound");
     let opened = Opened::open(&config, &shutdown).await.expect("opened").expect("not stopped");
     let bind = || TcpListener::bind("127.0.0.1:0");

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use hyper::Method;
 use polling_core::checkpoint::{Entry, Offset, Position};
 use polling_core::model::OptionId;
 use polling_core::open::{Backends, open};
 use polling_core::source::SourceEvent;
+use serde::Deserialize;
 use uuid::Uuid;
 use voting::client::{Connection, Target};
 use voting::history::{Counted, Final, Record, RecordedVote};
@@ -85,6 +87,33 @@ pub(crate) async fn shown(server: &Target, ids: impl Iterator<Item = Uuid>) -> R
         shown.insert(id, Counted { voters: totals.voters, votes: totals.votes });
     }
     Ok(shown)
+}
+
+/// The votes of each option on a server's leaderboard.
+pub(crate) async fn leaders(server: &Target) -> Result<BTreeMap<(Uuid, u8), u64>, Failure> {
+    #[derive(Deserialize)]
+    struct Leaderboard {
+        entries: Vec<Leader>,
+    }
+    #[derive(Deserialize)]
+    struct Leader {
+        poll_id: Uuid,
+        option_id: u8,
+        votes: u64,
+    }
+    let uri = server.path("/leaderboard?limit=100")?;
+    let answer = Connection::new(server.clone()).send(Method::GET, uri, None).await;
+    let answer = answer.map_err(|broken| polls::no_answer("GET /leaderboard", &broken))?;
+    let board: Leaderboard =
+        serde_json::from_slice(&answer.body).map_err(|error| failure(format!("the leaderboard cannot be read: {error}")))?;
+    Ok(board.entries.into_iter().map(|leader| ((leader.poll_id, leader.option_id), leader.votes)).collect())
+}
+
+/// What a leaderboard shows of these tallies.
+pub(crate) fn leaders_of(tallies: &BTreeMap<Uuid, Counted>) -> BTreeMap<(Uuid, u8), u64> {
+    let options =
+        tallies.iter().flat_map(|(&poll, counted)| (1..).zip(&counted.votes).map(move |(id, &votes)| ((poll, id), votes)));
+    options.filter(|&(_, votes)| votes > 0).collect()
 }
 
 /// What every receipt says, at one server after the other. One that cannot be looked up says why.

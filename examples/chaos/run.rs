@@ -143,6 +143,9 @@ async fn play(world: &World, plan: &Plan) -> Result<Final, Failure> {
         let read = async || last::shown(server, tallies.keys().copied()).await;
         quiet.comes_right("what a server shows", async || read().await.is_ok_and(|shown| shown == tallies)).await;
         state.shown.push(read().await?);
+        let leaders = last::leaders_of(&tallies);
+        let is_led = async || last::leaders(server).await.is_ok_and(|shown| shown == leaders);
+        quiet.comes_right("what a leaderboard shows", is_led).await;
     }
     state.receipts = last::outcomes(&servers, &clients.acknowledged()).await;
     auditing.abort();

@@ -167,7 +167,7 @@ impl Board {
     async fn shown(&self, poll: PollId) -> Result<Option<Arc<PollView>>, StoreError> {
         Ok(self.views.poll(poll).await?.filter(|view| {
             let poll = &view.snapshot().poll;
-            poll.results == ResultsVisibility::Always && poll.state(self.clock.now()) == PollState::Open
+            poll.results == ResultsVisibility::Always && poll.state_shown(self.clock.now()) == PollState::Open
         }))
     }
 

@@ -138,7 +138,7 @@ impl PollFrame {
                 poll_id: poll.id.as_uuid(),
                 epoch: tally.version.epoch,
                 version: tally.version.number,
-                state: poll.state(now).as_str(),
+                state: poll.state_shown(now).as_str(),
                 voters: tally.totals.voters,
                 options,
             };

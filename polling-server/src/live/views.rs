@@ -62,7 +62,7 @@ impl PollView {
     /// What is shown of the snapshot from `now` on.
     #[must_use]
     pub fn new(snapshot: PollSnapshot, now: Timestamp) -> Self {
-        let state = snapshot.poll.state(now);
+        let state = snapshot.poll.state_shown(now);
         Self { snapshot, state, with_results: OnceLock::new(), without_results: OnceLock::new() }
     }
 
@@ -75,7 +75,7 @@ impl PollView {
     /// The body of `GET /polls/{id}` at `now`.
     #[must_use]
     pub fn sendable(&self, now: Timestamp, visible: bool) -> Sendable {
-        if self.snapshot.poll.state(now) != self.state {
+        if self.snapshot.poll.state_shown(now) != self.state {
             return self.serialised(now, visible);
         }
         let cached = if visible { &self.with_results } else { &self.without_results };

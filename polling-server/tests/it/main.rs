@@ -8,6 +8,7 @@ mod full_disk;
 mod hub;
 #[cfg(feature = "sqlite")]
 mod kill;
+mod leaderboard;
 mod live;
 mod live_handshake;
 mod live_viewers;
@@ -18,3 +19,4 @@ mod sqlite;
 mod transport;
 mod transport_refusals;
 mod viewers;
+mod world;

@@ -203,6 +203,12 @@ impl Views {
         self.cache.get(&poll).filter(|kept| self.is_fresh(kept)).map(|kept| kept.view)
     }
 
+    /// The poll as it was shown last, however long ago that is, as long as its definition is not known to have changed.
+    #[must_use]
+    pub fn known(&self, poll: PollId) -> Option<Arc<PollView>> {
+        self.cache.get(&poll).map(|kept| kept.view)
+    }
+
     /// For how long the poll has been shown without the word of the store; `None` while it is fresh, or not kept.
     #[must_use]
     pub fn stale_for(&self, poll: PollId) -> Option<Duration> {

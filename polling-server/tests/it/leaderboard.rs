@@ -1,14 +1,29 @@
 //! The leaderboard is that of the store, however the news of it comes, or does not.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use polling_core::bus::Update;
 use polling_core::conformance::fixture::{NOW, at, cast, poll};
 use polling_core::fault::{FaultRates, Faults};
+use polling_core::model::{Poll, PollId, ResultsVisibility, Vote};
 use polling_core::store::PollStore;
+use polling_server::live::board::REFILL_INTERVAL;
 use serde_json::Value;
 
 use crate::world::World;
+
+/// The best options: of which poll, and their votes.
+async fn top(world: &World, limit: usize) -> Vec<(PollId, u64)> {
+    let body = world.board.top(limit).await.expect("read");
+    body.entries.iter().map(|entry| (PollId::from_uuid(entry.poll_id).expect("a poll"), entry.votes)).collect()
+}
+
+/// So many votes for the first option, of voters who have not voted.
+fn votes(poll: &Poll, from: u32, count: u32) -> Vec<Vote> {
+    (from..from + count).map(|voter| cast(poll, voter, voter, &[1])).collect()
+}
 
 #[tokio::test(start_paused = true)]
 async fn the_leaderboard_follows_votes_closings_and_archivings() {
@@ -87,4 +102,101 @@ async fn the_leaderboard_is_rendered_once_for_each_version() {
 fn entries(body: &[u8]) -> usize {
     let body: Value = serde_json::from_slice(body).expect("JSON");
     body["entries"].as_array().expect("a list").len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_tally_that_is_late_takes_nothing_back() {
+    let poll = poll(2, |_| {});
+    let mut world = World::new(&[&poll]).await;
+    let late = world.apply_silently(&votes(&poll, 0, 1)).await;
+    world.apply_silently(&votes(&poll, 100, 1)).await;
+    assert_eq!(top(&world, 10).await, [(poll.id, 2)]);
+    world.board.absorb(&late);
+    assert_eq!(top(&world, 10).await, [(poll.id, 2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_store_is_away_the_leaderboard_is_shown_as_it_was_last() {
+    let (shown, hidden) = (poll(2, |_| {}), poll(2, |draft| draft.results = ResultsVisibility::AfterVote));
+    let mut world = World::new(&[&shown, &hidden]).await;
+    world.apply(&[votes(&shown, 0, 1), votes(&hidden, 100, 2)].concat()).await;
+    world.watched.is_away.store(true, Ordering::SeqCst);
+    assert!(world.board.top(10).await.is_err(), "nothing is known yet");
+    world.watched.is_away.store(false, Ordering::SeqCst);
+    assert_eq!(top(&world, 10).await, [(shown.id, 1)]);
+    world.watched.is_away.store(true, Ordering::SeqCst);
+    world.apply(&votes(&hidden, 200, 1)).await;
+    world.hub.forget_all();
+    tokio::time::sleep(3 * REFILL_INTERVAL).await;
+    assert_eq!(top(&world, 10).await, [(shown.id, 1)]);
+    world.apply_silently(&votes(&shown, 300, 1)).await;
+    world.watched.is_away.store(false, Ordering::SeqCst);
+    assert_eq!(top(&world, 10).await, [(shown.id, 2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_whose_row_is_damaged_is_left_out_and_the_others_are_shown() {
+    let polls: Vec<Poll> = (0..3).map(|_| poll(2, |_| {})).collect();
+    let mut world = World::new(&polls.iter().collect::<Vec<_>>()).await;
+    // One is damaged when the board is filled, and another when there is news of it.
+    world.watched.damaged.lock().expect("nobody panicked").extend([polls[0].id, polls[1].id]);
+    world.apply(&votes(&polls[0], 0, 3)).await;
+    assert_eq!(top(&world, 10).await, []);
+    world.apply(&[votes(&polls[1], 100, 2), votes(&polls[2], 200, 1)].concat()).await;
+    assert_eq!(top(&world, 10).await, [(polls[2].id, 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_look_at_the_leaderboard_reads_what_it_shows() {
+    let polls: Vec<Poll> = (0..1000).map(|_| poll(2, |_| {})).collect();
+    let mut world = World::new(&polls.iter().collect::<Vec<_>>()).await;
+    for (poll, voter) in polls.iter().zip(0..) {
+        world.apply(&votes(poll, voter, 1)).await;
+    }
+    assert_eq!(top(&world, 10).await.len(), 10);
+    assert_eq!(world.watched.reads.load(Ordering::SeqCst), 10);
+    assert_eq!(world.watched.scans.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_many_look_at_the_leaderboard_the_store_is_scanned_once() {
+    let poll = poll(2, |_| {});
+    let mut world = World::new(&[&poll]).await;
+    world.watched.is_slow.send_replace(true);
+    let looks = || join_all((0..500).map(|_| world.board.top(10)).collect::<Vec<_>>());
+    let (mut first, mut second) = (Box::pin(looks()), Box::pin(looks()));
+    for looks in [&mut first, &mut second] {
+        assert!(futures_util::poll!(looks).is_pending());
+    }
+    assert_eq!(world.watched.scans.load(Ordering::SeqCst), 1);
+    world.watched.is_away.store(true, Ordering::SeqCst);
+    world.watched.is_slow.send_replace(false);
+    assert!([first.await, second.await].iter().flatten().all(Result::is_err), "all are refused together");
+    assert_eq!(world.watched.scans.load(Ordering::SeqCst), 2);
+    world.watched.is_away.store(false, Ordering::SeqCst);
+    world.apply(&votes(&poll, 0, 1)).await;
+    assert_eq!(top(&world, 10).await, [(poll.id, 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_all_that_the_board_holds_closes_at_once_the_others_take_its_place() {
+    // More options than the board holds, each with a vote more than that of the last poll.
+    let all: Vec<u64> = (1..=100).collect();
+    let closing: Vec<Poll> = (0..42)
+        .map(|_| {
+            poll(100, |draft| {
+                draft.max_choices = Some(100);
+                draft.closes_at = Some(at(5));
+            })
+        })
+        .collect();
+    let open = poll(2, |_| {});
+    let mut world = World::new(&closing.iter().chain([&open]).collect::<Vec<_>>()).await;
+    for (poll, number) in closing.iter().zip(0..) {
+        world.apply_silently(&[cast(poll, 2 * number, 2 * number, &all), cast(poll, 2 * number + 1, 2 * number + 1, &all)]).await;
+    }
+    world.apply_silently(&votes(&open, 1000, 1)).await;
+    assert!(top(&world, 10).await.iter().all(|&(poll, votes)| poll != open.id && votes == 2));
+    world.clock.advance(Duration::from_secs(6));
+    assert_eq!(top(&world, 10).await, [(open.id, 1)]);
 }

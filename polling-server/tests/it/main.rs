@@ -16,6 +16,7 @@ mod process;
 mod running;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod store;
 mod transport;
 mod transport_refusals;
 mod viewers;

@@ -18,6 +18,8 @@ use polling_server::live::hub::{Hub, Watched};
 use polling_server::live::views::Views;
 use serde_json::Value;
 
+use crate::store::WatchedStore;
+
 /// Between two frames of a topic.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(50);
 
@@ -48,6 +50,8 @@ impl Server {
 /// A store, and a server over it.
 pub(crate) struct World {
     pub(crate) store: Arc<MemoryStore>,
+    /// The same, as the server sees it.
+    pub(crate) watched: Arc<WatchedStore>,
     server: Server,
     offset: u64,
 }
@@ -71,9 +75,10 @@ impl World {
         for poll in polls {
             store.create(poll).await.expect("created");
         }
-        let faulty = Arc::new(FaultyStore::new(Arc::clone(&store) as Arc<dyn PollStore>, faults));
-        let server = Server::new(faulty, Arc::clone(&store) as Arc<dyn TallyStore>, NOW);
-        Self { store, server, offset: 0 }
+        let watched = WatchedStore::over(Arc::clone(&store));
+        let faulty = Arc::new(FaultyStore::new(Arc::clone(&watched) as Arc<dyn PollStore>, faults));
+        let server = Server::new(faulty, Arc::clone(&watched) as Arc<dyn TallyStore>, NOW);
+        Self { store, watched, server, offset: 0 }
     }
 
     /// Another server over the same store, whose clock says `now`.

@@ -12,7 +12,7 @@ use polling_core::store::{StoreError, TallyStore};
 use tokio::sync::{Notify, watch};
 
 use super::audience::Audience;
-use super::board::Board;
+use super::board::{Board, REFILL_INTERVAL};
 use super::frame::{BoardFrame, PollFrame, PollNews};
 use super::views::Views;
 
@@ -184,10 +184,12 @@ impl Hub {
     pub async fn run(self: Arc<Self>, shutdown: Shutdown) {
         let board = self.run_board();
         let reconciliation = self.run_reconciliation();
+        let board_reconciliation = self.run_board_reconciliation();
         tokio::select! {
             () = shutdown.requested() => {}
             () = board => {}
             () = reconciliation => {}
+            () = board_reconciliation => {}
         }
     }
 
@@ -281,6 +283,18 @@ impl Hub {
             for some in watched.chunks(RECONCILE_POLLS_MAX) {
                 if let Err(error) = self.reconcile(some).await {
                     tracing::debug!(error = &error as &dyn std::error::Error, "what is watched was not held against the store");
+                }
+            }
+        }
+    }
+
+    async fn run_board_reconciliation(&self) {
+        loop {
+            tokio::time::sleep(REFILL_INTERVAL).await;
+            match self.board.reconcile().await {
+                Ok(()) => self.board_dirty.notify_one(),
+                Err(error) => {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "the leaderboard was not held against the store");
                 }
             }
         }

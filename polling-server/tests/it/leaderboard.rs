@@ -1,23 +1,36 @@
 //! The leaderboard is that of the store, however the news of it comes, or does not.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use polling_core::bus::Update;
+use polling_core::bus::memory::MemoryBus;
+use polling_core::bus::{Update, UpdateBus};
 use polling_core::conformance::fixture::{NOW, at, cast, poll};
 use polling_core::fault::{FaultRates, Faults};
 use polling_core::model::{Poll, PollId, ResultsVisibility, Vote};
+use polling_core::shutdown::Shutdown;
 use polling_core::store::PollStore;
 use polling_server::live::board::REFILL_INTERVAL;
+use polling_server::live::follow::follow;
+use polling_server::live::frame::BoardFrame;
 use serde_json::Value;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
-use crate::world::World;
+use crate::world::{World, frame};
 
 /// The best options: of which poll, and their votes.
 async fn top(world: &World, limit: usize) -> Vec<(PollId, u64)> {
     let body = world.board.top(limit).await.expect("read");
     body.entries.iter().map(|entry| (PollId::from_uuid(entry.poll_id).expect("a poll"), entry.votes)).collect()
+}
+
+/// Waits for a frame that must come, if only because the board is held against the store.
+async fn changed(frames: &mut watch::Receiver<Option<BoardFrame>>) {
+    let changed = tokio::time::timeout(2 * REFILL_INTERVAL, frames.changed());
+    changed.await.expect("a frame in time").expect("the hub lives");
 }
 
 /// So many votes for the first option, of voters who have not voted.
@@ -102,6 +115,59 @@ async fn the_leaderboard_is_rendered_once_for_each_version() {
 fn entries(body: &[u8]) -> usize {
     let body: Value = serde_json::from_slice(body).expect("JSON");
     body["entries"].as_array().expect("a list").len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_update_costs_those_who_watch_the_leaderboard_one_period() {
+    let (shown, unknown) = (poll(2, |_| {}), poll(2, |_| {}));
+    let mut world = World::new(&[&shown, &unknown]).await;
+    world.apply(&votes(&shown, 0, 1)).await;
+    let (_, mut frames) = world.hub.watch_leaderboard().await.expect("read");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    world.apply_silently(&votes(&unknown, 100, 2)).await;
+    let start = Instant::now();
+    changed(&mut frames).await;
+    assert!(start.elapsed() <= REFILL_INTERVAL, "{:?}", start.elapsed());
+    assert!(start.elapsed() >= Duration::from_secs(2), "nobody told");
+    let first = frame(&frames.borrow_and_update().as_ref().expect("a frame").rendered.text);
+    assert_eq!((&first["entries"][0]["votes"], &first["entries"][1]["previous_rank"]), (&Value::from(2), &Value::from(1)));
+    // What somebody has seen of a poll that is on it is there sooner.
+    let updates = world.apply_silently(&votes(&shown, 200, 5)).await;
+    world.views.absorb(&updates);
+    let start = Instant::now();
+    changed(&mut frames).await;
+    assert!(start.elapsed() <= Duration::from_secs(4), "{:?}", start.elapsed());
+    assert_eq!(top(&world, 1).await, [(shown.id, 6)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_looks_at_the_leaderboard_after_a_while_sees_what_nobody_told() {
+    let (shown, unknown) = (poll(2, |_| {}), poll(2, |_| {}));
+    let mut world = World::new(&[&shown, &unknown]).await;
+    world.apply(&votes(&shown, 0, 1)).await;
+    assert_eq!(top(&world, 10).await, [(shown.id, 1)]);
+    world.apply_silently(&votes(&unknown, 100, 2)).await;
+    assert_eq!(top(&world, 10).await, [(shown.id, 1)], "nobody told");
+    tokio::time::sleep(3 * REFILL_INTERVAL).await;
+    assert_eq!(top(&world, 10).await, [(unknown.id, 2), (shown.id, 1)]);
+    let scans = world.watched.scans.load(Ordering::SeqCst);
+    tokio::time::sleep(10 * REFILL_INTERVAL).await;
+    assert!(world.watched.scans.load(Ordering::SeqCst) <= scans + 1, "nobody looks");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_before_the_first_subscription_to_the_bus_is_found() {
+    let (shown, unknown) = (poll(2, |_| {}), poll(2, |_| {}));
+    let mut world = World::new(&[&shown, &unknown]).await;
+    assert_eq!(top(&world, 10).await, []);
+    world.apply_silently(&[votes(&shown, 0, 1), votes(&unknown, 100, 2)].concat()).await;
+    assert_eq!(top(&world, 10).await, []);
+    let (absorbing, losing) = (Arc::clone(&world.hub), Arc::clone(&world.hub));
+    let bus = Arc::new(MemoryBus::default()) as Arc<dyn UpdateBus>;
+    let shutdown = Shutdown::new();
+    let mut following = Box::pin(follow(bus, move |updates| absorbing.absorb(updates), move || losing.forget_all(), shutdown));
+    assert!(futures_util::poll!(&mut following).is_pending());
+    assert_eq!(top(&world, 10).await, [(unknown.id, 2), (shown.id, 1)]);
 }
 
 #[tokio::test(start_paused = true)]

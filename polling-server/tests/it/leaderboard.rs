@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use polling_core::bus::memory::MemoryBus;
 use polling_core::bus::{Update, UpdateBus};
-use polling_core::conformance::fixture::{NOW, at, cast, poll};
+use polling_core::conformance::fixture::{NOW, at, cast, poll, retract};
 use polling_core::fault::{FaultRates, Faults};
 use polling_core::model::{Poll, PollId, ResultsVisibility, Vote};
 use polling_core::shutdown::Shutdown;
@@ -19,7 +19,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::world::{World, frame};
+use crate::world::{INTERVAL, World, frame};
 
 /// The best options: of which poll, and their votes.
 async fn top(world: &World, limit: usize) -> Vec<(PollId, u64)> {
@@ -198,6 +198,54 @@ async fn while_the_store_is_away_the_leaderboard_is_shown_as_it_was_last() {
     world.apply_silently(&votes(&shown, 300, 1)).await;
     world.watched.is_away.store(false, Ordering::SeqCst);
     assert_eq!(top(&world, 10).await, [(shown.id, 2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_of_the_leaderboard_shows_something_else_than_the_one_before() {
+    let polls: Vec<Poll> = (0..11).map(|_| poll(2, |_| {})).collect();
+    let mut world = World::new(&polls.iter().collect::<Vec<_>>()).await;
+    for (poll, number) in polls.iter().zip(0..) {
+        world.apply(&votes(poll, 1000 * number, 20 - number)).await;
+    }
+    let (first, mut frames) = world.hub.watch_leaderboard().await.expect("read");
+    tokio::time::sleep(2 * INTERVAL).await;
+    // The second overtakes the first.
+    world.apply(&votes(&polls[1], 50_000, 2)).await;
+    frames.changed().await.expect("the hub lives");
+    let moved = frames.borrow_and_update().clone().expect("a frame");
+    assert_eq!(frame(&moved.rendered.text)["entries"][0]["previous_rank"], 2);
+    for voter in 0..3 {
+        // Behind the places of a frame.
+        world.board.top(100).await.expect("read");
+        world.apply(&[cast(&polls[10], 60_000 + voter, 60_000 + voter, &[2])]).await;
+        tokio::time::sleep(2 * INTERVAL).await;
+    }
+    assert!(!frames.has_changed().expect("the hub lives"), "nothing that is shown has changed");
+    let (joined, _) = world.hub.watch_leaderboard().await.expect("read");
+    assert_eq!(joined.version, moved.version);
+    assert!(joined.version > first.version);
+    assert_eq!(joined.rendered.text, moved.rendered.text, "what moved is still said");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_joins_between_two_frames_is_told_when_it_is_as_it_was_before() {
+    let poll = poll(2, |draft| draft.allow_change = true);
+    let mut world = World::new(&[&poll]).await;
+    world.apply(&votes(&poll, 0, 1)).await;
+    let (_, mut frames) = world.hub.watch_leaderboard().await.expect("read");
+    tokio::time::sleep(2 * INTERVAL).await;
+    world.apply(&votes(&poll, 100, 1)).await;
+    changed(&mut frames).await;
+    // The next frame has to wait for its time.
+    world.apply(&votes(&poll, 200, 1)).await;
+    let (first, mut joined) = world.hub.watch_leaderboard().await.expect("read");
+    assert_eq!(frame(&first.rendered.text)["entries"][0]["votes"], 3);
+    world.apply(&[retract(&poll, 200, 1200)]).await;
+    tokio::time::sleep(2 * INTERVAL).await;
+    assert!(joined.has_changed().expect("the hub lives"), "three votes are not the truth any more");
+    let news = joined.borrow_and_update().clone().expect("a frame");
+    assert!(news.version > first.version);
+    assert_eq!(frame(&news.rendered.text)["entries"][0]["votes"], 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -201,6 +201,21 @@ async fn while_the_store_is_away_the_leaderboard_is_shown_as_it_was_last() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_heard_of_a_poll_counts_although_the_store_cannot_say_how_it_is() {
+    let poll = poll(2, |_| {});
+    let mut world = World::new(&[&poll]).await;
+    assert_eq!(top(&world, 10).await, []);
+    assert!(world.views.poll(poll.id).await.expect("read").is_some());
+    // The news between is lost, so that what is known of the poll is not the newest.
+    world.apply_silently(&votes(&poll, 0, 1)).await;
+    world.watched.is_away.store(true, Ordering::SeqCst);
+    world.apply(&votes(&poll, 100, 1)).await;
+    assert_eq!(top(&world, 10).await, [(poll.id, 2)]);
+    world.watched.is_away.store(false, Ordering::SeqCst);
+    assert_eq!(top(&world, 10).await, [(poll.id, 2)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_frame_of_the_leaderboard_shows_something_else_than_the_one_before() {
     let polls: Vec<Poll> = (0..11).map(|_| poll(2, |_| {})).collect();
     let mut world = World::new(&polls.iter().collect::<Vec<_>>()).await;

@@ -110,7 +110,7 @@ pub struct PartitionBatch {
     pub first: Offset,
     /// The records, in the order of the log.
     pub entries: Vec<Entry>,
-    /// What the last record is recognised by; `None` from a log that does not keep its records.
+    /// What the last record is recognised by; `None` when that is not known.
     pub last: Option<RecordDigest>,
 }
 
@@ -199,6 +199,12 @@ impl Checkpoint {
     #[must_use]
     pub fn has_passed(&self, position: Position) -> bool {
         self.next(position.partition) > position.offset
+    }
+
+    /// Whether it stands right behind these records, and it is they that brought it there.
+    #[must_use]
+    pub fn is_behind(&self, part: &PartitionBatch) -> bool {
+        self.next(part.partition) == part.next() && self.last(part.partition) == part.last
     }
 
     /// Sets the offset of the next record. Nothing is known of the one before it.

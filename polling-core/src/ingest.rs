@@ -290,7 +290,8 @@ impl Ingest {
         self.source.acknowledge(batch, Some(&applied)).await;
     }
 
-    /// Either an attempt of ours had landed after all, or somebody else has taken over. Only an attempt in doubt can have landed.
+    /// Either an attempt of ours had landed after all, or somebody else has taken over. Only an attempt in doubt can have landed, and only
+    /// where the checkpoint is as it left it is that certain: beyond, another log may have given its own offsets to other votes.
     async fn after_fence(&mut self, batch: &Batch, doubtful: bool) -> Step {
         let checkpoint = match self.store.checkpoint().await {
             Ok(checkpoint) => checkpoint,
@@ -314,8 +315,10 @@ impl Ingest {
             let mut updates: Vec<Update> = polls.into_iter().map(Update::Changed).collect();
             updates.extend(progress(batch));
             self.publish(updates).await;
-            self.source.acknowledge(batch, None).await;
-            return Step::Landed;
+            if batch.parts().iter().all(|part| checkpoint.is_behind(part)) {
+                self.source.acknowledge(batch, None).await;
+                return Step::Landed;
+            }
         }
         metrics::counter!("polling_batches_fenced_total").increment(1);
         tracing::warn!(records = batch.len(), "a batch was fenced: another loop counts these partitions");

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Refused, SourceError, SourceEvent, VoteSource};
 use crate::checkpoint::{Batch, Entry, Offset, Partition, PartitionBatch, Position, RecordDigest};
+use crate::model::codec;
 use crate::sink::memory::{Answer, Waiting};
 use crate::sink::{Recorded, SinkError};
 use crate::store::{Applied, StoreError};
@@ -65,7 +66,9 @@ impl Flight {
     fn batch(&self) -> Option<Batch> {
         let entries: Vec<Entry> = self.waiting.iter().map(|waiting| Entry::Vote(waiting.vote)).collect();
         let first = self.next?;
-        (!entries.is_empty()).then(|| Batch::single(PartitionBatch { partition: ONLY, first, entries, last: None }))
+        // Offsets are given by each log of its own: this tells whether it was this batch that moved a checkpoint, or another log's.
+        let last = self.waiting.last().map(|waiting| RecordDigest::of(&codec::encode(&waiting.vote)));
+        (!entries.is_empty()).then(|| Batch::single(PartitionBatch { partition: ONLY, first, entries, last }))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whatever fails, whenever: in the end the tallies are those of the whole history.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -266,6 +267,54 @@ async fn a_second_memory_log_over_the_same_store_acknowledges_nothing_that_was_n
     step(&mut second_loop, MEMORY).await;
     let answer = fenced.await.expect("no panic");
     assert!(matches!(answer, Err(SinkError::Unknown { .. })), "{answer:?}");
+}
+
+/// Loses the first batch and does not say so.
+#[derive(Default)]
+struct LosesTheFirst(AtomicBool);
+
+#[async_trait]
+impl Hooks for LosesTheFirst {
+    async fn apply(&self, inner: &Arc<dyn TallyStore>, batch: &Batch) -> Result<Applied, StoreError> {
+        if !batch.is_empty() && !self.0.swap(true, Ordering::Relaxed) {
+            return Err(StoreError::Unknown("the connection was lost".into()));
+        }
+        inner.apply(batch).await
+    }
+}
+
+#[tokio::test]
+async fn a_lost_batch_is_not_taken_for_that_of_another_log_which_moved_the_checkpoint() {
+    for others in [1, 2] {
+        let store = memory_store();
+        let poll = poll(2, |_| {});
+        store.polls.create(&poll).await.expect("created");
+        let start = |store: &StoreUnderTest| {
+            let (sink, source) = memory_log(50);
+            (sink, Ingest::new(Arc::new(source), Arc::clone(&store.tallies), Arc::new(MemoryBus::new())))
+        };
+        let (first, mut first_loop) = start(&store);
+        let (second, mut second_loop) = start(&hooked(&store, Arc::new(LosesTheFirst::default())));
+        step(&mut first_loop, MEMORY).await;
+        step(&mut second_loop, MEMORY).await;
+        let send = |sink: &polling_core::sink::memory::MemorySink, voter| {
+            let (sink, vote) = (sink.clone(), cast(&poll, voter, voter, &[1]));
+            tokio::spawn(async move { sink.record(vote).await })
+        };
+        let lost = send(&second, 9);
+        tokio::task::yield_now().await;
+        assert_eq!(step(&mut second_loop, MEMORY).await, Some(Step::Kept));
+        let applied: Vec<_> = (0..others).map(|voter| send(&first, voter)).collect();
+        tokio::task::yield_now().await;
+        step(&mut first_loop, MEMORY).await;
+        for applied in applied {
+            assert!(applied.await.expect("no panic").is_ok());
+        }
+        assert_eq!(step(&mut second_loop, MEMORY).await, Some(Step::Fenced));
+        step(&mut second_loop, MEMORY).await;
+        let answer = lost.await.expect("no panic");
+        assert!(matches!(answer, Err(SinkError::Unknown { .. })), "{answer:?}");
+    }
 }
 
 proptest! {

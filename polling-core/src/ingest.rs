@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt, stream};
 use tokio::sync::watch;
 
 use crate::bus::{Update, UpdateBus};
@@ -18,6 +19,8 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// How much longer than an attempt to start a partition the loop goes on without it: a partition without a leader takes a long time to say
 /// so, and must not take that time from the others.
 const START_SHARE: u32 = 5;
+/// Partitions that are started at the same time: more than a loop has, usually, and a bound where one has hundreds.
+const STARTS_AT_ONCE: usize = 32;
 
 /// Whether votes are being counted, for a readiness check.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -229,11 +232,14 @@ impl Ingest {
                 return Step::Kept;
             }
         };
-        let mut failed = 0;
-        while let Some(&partition) = self.unstarted.get(failed) {
-            if let Err(error) = self.source.start(partition, checkpoint.next(partition), checkpoint.last(partition)).await {
+        // At once, because looking at one that may have to stop takes seconds, and the others need not wait for that.
+        let start = async |partition| {
+            (partition, self.source.start(partition, checkpoint.next(partition), checkpoint.last(partition)).await)
+        };
+        let mut starts = stream::iter(self.unstarted.clone()).map(start).buffer_unordered(STARTS_AT_ONCE);
+        while let Some((partition, started)) = starts.next().await {
+            if let Err(error) = started {
                 tracing::warn!(error = &error as &dyn std::error::Error, partition = partition.0, "cannot start");
-                failed += 1;
                 continue;
             }
             // If it stops again, it says so again.
@@ -242,9 +248,9 @@ impl Ingest {
                 health.stopped.retain(|(stopped, _)| *stopped != partition);
                 health.stopped.len() < before
             });
-            self.unstarted.remove(failed);
+            self.unstarted.retain(|&unstarted| unstarted != partition);
         }
-        if failed == 0 { Step::Assignment } else { Step::SourceTrouble }
+        if self.unstarted.is_empty() { Step::Assignment } else { Step::SourceTrouble }
     }
 
     async fn apply(&mut self, Kept { batch, doubtful }: Kept) -> Step {

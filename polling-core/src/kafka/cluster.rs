@@ -7,7 +7,8 @@ use thiserror::Error;
 
 /// Settings of librdkafka that our promises rest on, and what each would break. Aliases of librdkafka stand beside their names; one of
 /// a default of ours is refused, too, because which of two names of a setting counts is left to chance.
-const OURS: [(&str, &str); 31] = [
+const OURS: [(&str, &str); 32] = [
+    ("statistics.interval.ms", "whether brokers can be reached is known by the statistics"),
     ("acks", "a vote is acknowledged when all in-sync brokers have it"),
     ("request.required.acks", "a vote is acknowledged when all in-sync brokers have it"),
     ("enable.idempotence", "a resent request must not write a vote twice or out of order"),

@@ -67,8 +67,8 @@ impl PostgresStore {
     ///
     /// See [`PostgresOpenError`].
     pub async fn open(options: &PostgresOptions) -> Result<Self, PostgresOpenError> {
-        migrate(options).await?;
         check_durability(options).await?;
+        migrate(options).await?;
         let limits = |connections_max, calls_max, acquire_timeout, transaction_timeout| LaneLimits {
             connections_max,
             calls_max,

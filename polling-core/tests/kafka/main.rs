@@ -79,7 +79,7 @@ fn real_trial(test: &RealTest, brokers: Result<Arc<Brokers>, String>, is_require
     match brokers {
         Ok(brokers) => Trial::test(test.name, move || block_on(run(Cluster::new(brokers.addresses())))),
         Err(reason) if is_required => Trial::test(test.name, move || Err(reason.into())),
-        Err(_) => Trial::test(test.name, || Ok(())).with_kind("no Kafka").with_ignored_flag(true),
+        Err(reason) => Trial::test(test.name, move || Err(reason.into())).with_kind("no Kafka").with_ignored_flag(true),
     }
 }
 

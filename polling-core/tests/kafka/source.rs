@@ -21,6 +21,7 @@ mock_tests! {
     reading_begins_where_the_store_says_and_again_wherever_it_says,
     a_partition_that_was_not_started_yields_nothing_and_the_others_do,
     more_than_a_batch_waits_and_nothing_of_it_is_lost,
+    what_was_held_back_and_begun_anew_is_read,
     what_cannot_be_read_is_a_dead_letter_and_a_newer_version_stops_its_partition,
     a_place_behind_the_end_of_the_log_stops_the_partition,
     a_log_is_known_by_the_last_record_that_was_counted,
@@ -179,6 +180,19 @@ async fn more_than_a_batch_waits_and_nothing_of_it_is_lost() {
     let [partition] = assigned(&source).await[..] else { panic!("one partition") };
     source.start(partition, Offset::ZERO, None).await.expect("started");
     write(&cluster, TOPIC, 0, &votes(35_000));
+    read(&source, partition, 0, 35_000).await;
+}
+
+async fn what_was_held_back_and_begun_anew_is_read() {
+    let (_brokers, cluster) = mock(1);
+    write(&cluster, TOPIC, 0, &votes(35_000));
+    let source = KafkaSource::new(cluster, TOPIC, "group");
+    let [partition] = assigned(&source).await[..] else { panic!("one partition") };
+    // Nobody takes what comes, so more than a batch is soon held back; and then the loop is fenced.
+    for _ in 0..20 {
+        source.start(partition, Offset::ZERO, None).await.expect("started");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     read(&source, partition, 0, 35_000).await;
 }
 

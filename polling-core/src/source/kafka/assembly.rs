@@ -131,6 +131,13 @@ impl Assembly {
         }
     }
 
+    /// Notes that all was read that there is: what comes next has the whole time before it.
+    pub(super) fn note_nothing_to_read(&mut self, partition: Partition) {
+        if let Some(reading) = self.partitions.get_mut(&partition) {
+            reading.last_progress = Instant::now();
+        }
+    }
+
     /// Has the last progress lie further back.
     #[cfg(test)]
     pub(super) fn age(&mut self, time: Duration) {

@@ -267,6 +267,9 @@ impl Reader {
             }
             let lag = extent.end.since(next).unwrap_or(0);
             show_lag(partition, lag);
+            if lag == 0 {
+                self.state.assembly.note_nothing_to_read(partition);
+            }
             if lag > 0 && self.state.held_since.is_none() && last_progress.elapsed() > STUCK_AFTER {
                 self.state.fatal = Some(format!("partition {partition} yields nothing and has {lag} records"));
             }
@@ -296,7 +299,9 @@ impl Reader {
         let added: Result<(), KafkaError> = self.state.assembly.positions().try_for_each(|(partition, offset)| {
             list.add_partition_offset(&self.topic, number(partition), ClientOffset::Offset(offset.get()))
         });
-        if let Err(error) = added.and_then(|()| self.consumer.assign(&list)) {
+        // A pause outlives an assignment, and partitions come here that were paused when they stopped or were held.
+        let assigned = added.and_then(|()| self.consumer.assign(&list)).and_then(|()| self.consumer.resume(&list));
+        if let Err(error) = assigned {
             self.state.fatal = Some(format!("the partitions cannot be assigned: {error}"));
         }
         self.let_go();
@@ -547,6 +552,9 @@ mod tests {
         reader.state.assembly.age(STUCK_AFTER);
         reader.judge(&sight(5));
         assert_eq!(reader.state.fatal, None, "there is nothing to yield");
+        reader.judge(&sight(9));
+        assert_eq!(reader.state.fatal, None, "there was nothing to yield until now");
+        reader.state.assembly.age(STUCK_AFTER);
         reader.judge(&sight(9));
         assert_eq!(reader.state.fatal.as_deref(), Some("partition 0 yields nothing and has 4 records"));
     }

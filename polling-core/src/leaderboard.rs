@@ -137,11 +137,17 @@ impl Leaderboard {
         self.threshold.0.is_some() && self.options < BOARD_OPTIONS_MIN
     }
 
+    /// Whether an option of the poll is on the board.
+    #[must_use]
+    pub fn holds(&self, poll: PollId) -> bool {
+        self.held.contains_key(&poll)
+    }
+
     /// Whether an update of this poll can change the board: it has an option there, or one that passes the threshold.
     /// Cheap; lets a caller leave alone the polls that cannot matter, before it finds out whether they belong on the board.
     #[must_use]
     pub fn concerns(&self, tally: &Tally) -> bool {
-        self.held.contains_key(&tally.poll) || self.threshold.passes(tally)
+        self.holds(tally.poll) || self.threshold.passes(tally)
     }
 
     /// Takes the absolute totals of a poll that belongs on the board. One that is not newer than what is known changes nothing.

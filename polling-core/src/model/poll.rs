@@ -234,7 +234,7 @@ impl PollDraft {
         if !broken.is_empty() {
             return Err(broken);
         }
-        Ok(Poll(PollParts {
+        let parts = PollParts {
             id: PollId::new(now),
             question,
             options,
@@ -244,7 +244,8 @@ impl PollDraft {
             opens_at: self.opens_at,
             closes_at: self.closes_at,
             owner,
-        }))
+        };
+        Ok(Poll { parts, passed: None })
     }
 }
 
@@ -298,13 +299,17 @@ pub struct PollParts {
 
 /// A poll that keeps all the rules of [`PollDraft`]. Read its parts through [`Deref`](std::ops::Deref).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Poll(PollParts);
+pub struct Poll {
+    parts: PollParts,
+    /// The last change of state that has come by the word of the store; `None`: none, as far as it says.
+    passed: Option<Timestamp>,
+}
 
 impl std::ops::Deref for Poll {
     type Target = PollParts;
 
     fn deref(&self) -> &PollParts {
-        &self.0
+        &self.parts
     }
 }
 
@@ -318,7 +323,7 @@ impl Poll {
             && (OPTIONS_MIN..=OPTIONS_MAX).contains(&parts.options.len())
             && parts.options.iter().all(|text| text_violation(text, OPTION_TEXT_CHARS_MAX).is_none())
             && (1..=parts.options.len()).contains(&usize::from(parts.max_choices));
-        sound.then_some(Self(parts))
+        sound.then_some(Self { parts, passed: None })
     }
 
     /// Whether a vote accepted at `time` is in time. The same function tells the state now and the fate of a vote.
@@ -355,17 +360,33 @@ impl Poll {
     /// The poll with its close at `at`, unless it closes before that anyway.
     #[must_use]
     pub fn closed(mut self, at: Timestamp) -> Self {
-        self.0.closes_at = Some(self.0.closes_at.map_or(at, |planned| planned.min(at)));
+        self.parts.closes_at = Some(self.parts.closes_at.map_or(at, |planned| planned.min(at)));
         self
     }
 
-    /// Whether everybody may see the results at `now`.
+    /// The poll as it is at a version for which `next` is the next change of state that has none yet: all before it have come, and
+    /// are shown as such wherever that version is, even by a clock for which they are still to come.
+    #[must_use]
+    pub fn awaiting(mut self, next: Option<Timestamp>) -> Self {
+        let changes = self.opens_at.into_iter().chain(self.closes_at);
+        self.passed = changes.filter(|&change| next.is_none_or(|next| change < next)).max();
+        self
+    }
+
+    /// The state that is shown when the clock says `now`. Clocks differ between servers, and what has a version is not taken back;
+    /// whether a vote is in time is for [`state`](Self::state) alone.
+    #[must_use]
+    pub fn state_shown(&self, now: Timestamp) -> PollState {
+        self.state(self.passed.map_or(now, |passed| passed.max(now)))
+    }
+
+    /// Whether everybody may see the results when the clock says `now`.
     #[must_use]
     pub fn results_are_public(&self, now: Timestamp) -> bool {
         match self.results {
             ResultsVisibility::Always => true,
             ResultsVisibility::AfterVote => false,
-            ResultsVisibility::AfterClose => self.state(now) == PollState::Closed,
+            ResultsVisibility::AfterClose => self.state_shown(now) == PollState::Closed,
         }
     }
 }
@@ -455,5 +476,19 @@ mod tests {
         assert_eq!(poll.state(NOW), PollState::Closed);
         assert_eq!(poll.state(opens_at), PollState::Closed);
         assert_eq!(poll.next_transition(NOW), None);
+        assert_eq!(poll.awaiting(None).state_shown(Timestamp::MIN), PollState::Closed);
+    }
+
+    #[test]
+    fn what_has_come_by_the_word_of_the_store_is_shown_by_a_clock_that_is_behind() {
+        let after = |seconds| NOW.saturating_add(std::time::Duration::from_secs(seconds));
+        let planned = PollDraft { opens_at: Some(after(10)), closes_at: Some(after(20)), ..draft() };
+        let poll = planned.into_poll(OwnerKey([0; 32]), NOW).expect("sound");
+        let shown = |next, now| poll.clone().awaiting(next).state_shown(now);
+        assert_eq!(shown(poll.first_transition(), after(9)), PollState::Scheduled);
+        assert_eq!(shown(poll.first_transition(), after(10)), PollState::Open, "the clock goes on by itself");
+        assert_eq!(shown(Some(after(20)), after(9)), PollState::Open);
+        assert_eq!(shown(None, after(9)), PollState::Closed);
+        assert_eq!(poll.awaiting(None).state(after(19)), PollState::Open, "a vote that is in time stays in time");
     }
 }

@@ -78,7 +78,7 @@ impl MemoryStore {
     }
 
     fn snapshot(&self, kept: &KeptPoll) -> PollSnapshot {
-        PollSnapshot { poll: kept.poll.clone(), tally: self.tally(kept) }
+        PollSnapshot { poll: kept.poll.clone().awaiting(kept.transition_at), tally: self.tally(kept) }
     }
 
     fn tally(&self, kept: &KeptPoll) -> Tally {

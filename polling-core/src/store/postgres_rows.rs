@@ -68,7 +68,7 @@ pub(super) fn definition(row: &PgRow) -> Result<Poll, StoreError> {
 
 /// A poll as it stands in the store, from the columns of a poll.
 pub(super) fn kept_poll(row: &PgRow) -> Result<KeptPoll, StoreError> {
-    let poll = definition(row)?;
+    let poll = definition(row)?.awaiting(optional_time(row, "transition_at")?);
     let tally = tally(row)?;
     if tally.totals.votes.len() != poll.options.len() {
         return Err(StoreError::Damaged(format!("the tally of the poll {} has not its options", poll.id)));

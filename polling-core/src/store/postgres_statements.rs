@@ -15,7 +15,7 @@ macro_rules! select_polls {
     ($more:literal, $from:literal) => {
         concat!(
             "SELECT polls.number, polls.id, polls.archived, polls.version, polls.voters, polls.max_choices, \
-             polls.allow_change, polls.results, polls.opens_at, polls.closes_at, polls.last_accepted_at, polls.tally, \
+             polls.allow_change, polls.results, polls.opens_at, polls.closes_at, polls.transition_at, polls.last_accepted_at, polls.tally, \
              poll_texts.owner, poll_texts.question, poll_texts.options, ",
             epoch!(),
             $more,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use polling_core::checkpoint::{Batch, Checkpoint, DeadLetter, Entry, Offset, Partition, PartitionBatch, RecordDigest};
 use polling_core::clock::Timestamp;
 use polling_core::conformance::fixture::{NOW, at, batch, cast, part, poll, retract};
-use polling_core::model::{Outcome, Poll, Vote};
+use polling_core::model::{Outcome, Poll, PollState, Vote};
 use polling_core::store::postgres::PostgresStore;
 use polling_core::store::{PollStore, StoreError, TallyStore};
 use tokio::sync::Barrier;
@@ -265,6 +265,13 @@ async fn two_servers_announce_a_change_once(place: Place) {
     let mut announced = [one.expect("made").changed, other.expect("made").changed].concat();
     announced.sort_unstable();
     assert_eq!(announced, polls.iter().map(|poll| poll.id).collect::<Vec<_>>());
+    let behind = first.read(polls[0].id).await.expect("read").expect("it exists").poll;
+    assert_eq!(behind.state_shown(NOW), PollState::Closed, "and it is shown by a clock that is behind, too");
+    let closed = poll(2, |_| {});
+    create(&first, &closed).await;
+    first.close(closed.id, at(9)).await.expect("closed");
+    let behind = second.read(closed.id).await.expect("read").expect("it exists").poll;
+    assert_eq!(behind.state_shown(NOW), PollState::Closed);
 }
 
 async fn many_new_voters_are_copied_and_their_repeats_found(place: Place) {

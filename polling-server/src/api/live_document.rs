@@ -105,8 +105,8 @@ impl LiveDocument {
     /// Watch several polls.
     ///
     /// A WebSocket. The client sends `{"subscribe":["poll id"],"leaderboard":true}` or `{"unsubscribe":["poll id"]}`, at most 100
-    /// polls on a socket, and gets the frames of `watchPoll` and `watchLeaderboard`. A message that cannot be served is answered
-    /// by a frame of type `error` with the members of a problem.
+    /// polls at a time and 1000 different ones in the life of a socket, and gets the frames of `watchPoll` and `watchLeaderboard`.
+    /// A message that cannot be served is answered by a frame of type `error` with the members of a problem.
     #[oai(path = "/live", method = "get", operation_id = "watch")]
     async fn many(
         &self,

@@ -81,7 +81,7 @@ impl PollBody {
         Self {
             id: poll.id.as_uuid(),
             question: poll.question.clone(),
-            state: poll.state(now).as_str(),
+            state: poll.state_shown(now).as_str(),
             max_choices: poll.max_choices,
             allow_change: poll.allow_change,
             results_visibility: poll.results.as_str(),

@@ -9,17 +9,14 @@ use polling_core::retry::Pauses;
 use polling_core::shutdown::Shutdown;
 
 /// Gives all news of the bus to `absorb` until `shutdown` is requested. `lost` is called whenever some may have been missed: when
-/// the bus says so, and at every subscription after the first.
+/// the bus says so, and at every subscription. Before the first, too, somebody may have read what has changed since.
 pub async fn follow(bus: Arc<dyn UpdateBus>, absorb: impl Fn(&[Update]), lost: impl Fn(), shutdown: Shutdown) {
     let following = async {
         let mut pauses = Pauses::default();
-        let mut subscribed_before = false;
         loop {
             match bus.subscribe().await {
                 Ok(notices) => {
-                    if std::mem::replace(&mut subscribed_before, true) {
-                        lost();
-                    }
+                    lost();
                     pauses.reset();
                     pass_on(notices, &absorb, &lost).await;
                     tracing::warn!("the update bus has gone away");

@@ -1,6 +1,5 @@
 //! The frames of the live protocol. Field names are fixed: programs outside rely on them.
 
-use std::collections::HashMap;
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -138,7 +137,7 @@ impl PollFrame {
                 poll_id: poll.id.as_uuid(),
                 epoch: tally.version.epoch,
                 version: tally.version.number,
-                state: poll.state(now).as_str(),
+                state: poll.state_shown(now).as_str(),
                 voters: tally.totals.voters,
                 options,
             };
@@ -174,8 +173,8 @@ pub struct BoardFrame {
     pub version: Version,
     /// The frame.
     pub rendered: Rendered,
-    /// The rank of each option on it.
-    ranks: Arc<HashMap<(Uuid, u8), u32>>,
+    /// What it shows.
+    entries: Arc<[LeaderboardEntry]>,
 }
 
 #[derive(Serialize)]
@@ -198,14 +197,20 @@ impl BoardFrame {
     #[must_use]
     pub fn new(process: u64, body: &LeaderboardBody, previous: Option<&Self>) -> Self {
         let option = |entry: &LeaderboardEntry| (entry.poll_id, entry.option_id);
+        let before = previous.map_or(&[][..], |previous| &previous.entries);
         let moved = |entry| {
-            let previous_rank = previous.and_then(|previous| previous.ranks.get(&option(entry)).copied());
+            let previous_rank = before.iter().find(|before| option(before) == option(entry)).map(|before| before.rank);
             MovedEntry { entry, previous_rank }
         };
         let (kind, version) = ("leaderboard", Version { epoch: process, number: body.version });
         let frame = LeaderboardFrame { kind, version: body.version, entries: body.entries.iter().map(moved).collect() };
-        let ranks = body.entries.iter().map(|entry| (option(entry), entry.rank)).collect();
-        Self { version, rendered: Rendered::new(kind, Some(version), &frame), ranks: Arc::new(ranks) }
+        Self { version, rendered: Rendered::new(kind, Some(version), &frame), entries: body.entries.as_slice().into() }
+    }
+
+    /// Whether it shows what the board shows now. The board may have changed where no frame shows it.
+    #[must_use]
+    pub fn shows(&self, body: &LeaderboardBody) -> bool {
+        *self.entries == *body.entries
     }
 }
 

@@ -1,6 +1,7 @@
 //! Carries news to watchers: one frame for each topic and interval, whoever watches it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,9 +13,10 @@ use polling_core::store::{StoreError, TallyStore};
 use tokio::sync::{Notify, watch};
 
 use super::audience::Audience;
-use super::board::Board;
+use super::board::{Board, REFILL_INTERVAL};
 use super::frame::{BoardFrame, PollFrame, PollNews};
 use super::views::Views;
+use crate::api::types::LeaderboardBody;
 
 /// How often the store is asked for what is being watched: what a lost update costs a watcher at most.
 const RECONCILE_INTERVAL: Duration = Duration::from_millis(1500);
@@ -37,6 +39,8 @@ pub struct Hub {
     pub(super) audience: Audience,
     board_dirty: Notify,
     board_frames: watch::Sender<Option<BoardFrame>>,
+    /// The newest version of the board with which somebody began to watch, which others may not have been sent.
+    board_begun: AtomicU64,
 }
 
 struct Topic {
@@ -73,6 +77,7 @@ impl Hub {
             audience: Audience::default(),
             board_dirty: Notify::new(),
             board_frames: watch::Sender::new(None),
+            board_begun: AtomicU64::new(0),
         })
     }
 
@@ -155,13 +160,24 @@ impl Hub {
         let news = self.board_frames.subscribe();
         let body = self.board.top(LEADERBOARD_PLACES).await?;
         let latest = self.board_frames.borrow().clone();
-        let first = BoardFrame::new(self.board.process(), &body, latest.as_ref());
+        let first = match latest {
+            Some(latest) if self.is_known_to_all(&latest, &body) => latest,
+            latest => {
+                self.board_begun.fetch_max(body.version, Ordering::SeqCst);
+                BoardFrame::new(self.board.process(), &body, latest.as_ref())
+            }
+        };
         // Whoever is the first to watch begins the topic. For all others, its next frame comes at its time.
         self.board_frames.send_if_modified(|latest| {
             latest.get_or_insert_with(|| first.clone());
             false
         });
         Ok((first, news))
+    }
+
+    /// Whether nobody who watches is shown anything else than `body`, `latest` being the latest frame for all of them.
+    fn is_known_to_all(&self, latest: &BoardFrame, body: &LeaderboardBody) -> bool {
+        latest.version.number >= self.board_begun.load(Ordering::SeqCst) && latest.shows(body)
     }
 
     /// How many get the news of a poll.
@@ -184,10 +200,12 @@ impl Hub {
     pub async fn run(self: Arc<Self>, shutdown: Shutdown) {
         let board = self.run_board();
         let reconciliation = self.run_reconciliation();
+        let board_reconciliation = self.run_board_reconciliation();
         tokio::select! {
             () = shutdown.requested() => {}
             () = board => {}
             () = reconciliation => {}
+            () = board_reconciliation => {}
         }
     }
 
@@ -247,7 +265,9 @@ impl Hub {
                 match self.board.top(LEADERBOARD_PLACES).await {
                     Ok(body) => {
                         self.board_frames.send_if_modified(|latest| {
-                            let news = latest.as_ref().is_none_or(|known| known.version.number < body.version);
+                            let is_new =
+                                |known: &BoardFrame| known.version.number < body.version && !self.is_known_to_all(known, &body);
+                            let news = latest.as_ref().is_none_or(is_new);
                             if news {
                                 *latest = Some(BoardFrame::new(self.board.process(), &body, latest.as_ref()));
                             }
@@ -281,6 +301,18 @@ impl Hub {
             for some in watched.chunks(RECONCILE_POLLS_MAX) {
                 if let Err(error) = self.reconcile(some).await {
                     tracing::debug!(error = &error as &dyn std::error::Error, "what is watched was not held against the store");
+                }
+            }
+        }
+    }
+
+    async fn run_board_reconciliation(&self) {
+        loop {
+            tokio::time::sleep(REFILL_INTERVAL).await;
+            match self.board.reconcile().await {
+                Ok(()) => self.board_dirty.notify_one(),
+                Err(error) => {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "the leaderboard was not held against the store");
                 }
             }
         }

@@ -63,7 +63,7 @@ impl Reads {
 }
 
 /// The same decision for each of those who waited.
-fn another(error: Arc<StoreError>) -> StoreError {
+pub(super) fn another(error: Arc<StoreError>) -> StoreError {
     match &*error {
         StoreError::Damaged(what) => StoreError::Damaged(what.clone()),
         StoreError::Unknown(_) => StoreError::Unknown(Box::new(Cause(error))),

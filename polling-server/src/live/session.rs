@@ -36,7 +36,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(25);
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Polls that one socket may watch.
 pub const POLLS_MAX: usize = 100;
-/// Polls whose last shown version one socket remembers, besides those that it watches.
+/// Polls that one socket may watch in its life: what was shown of each is remembered, so that nothing is shown again that is not newer.
 const SHOWN_MAX: usize = 10 * POLLS_MAX;
 /// Bad messages in a row after which the socket is closed.
 const BAD_MESSAGES_MAX: u32 = 10;
@@ -235,9 +235,6 @@ impl<P: Send> Session<P> {
     fn forget(&mut self, poll: PollId) {
         self.polls.remove(&poll);
         self.insider_of.remove(&poll);
-        if self.shown.len() > SHOWN_MAX {
-            self.shown.retain(|poll, _| self.polls.contains_key(poll));
-        }
     }
 
     async fn hear(&mut self, message: Option<Result<Message, SocketError>>) -> Step {
@@ -299,9 +296,15 @@ impl<P: Send> Session<P> {
 
     async fn subscribe(&mut self, poll: PollId, until: Instant) -> Step {
         let Some(viewer) = self.viewer.as_ref().filter(|_| !self.polls.contains_key(&poll)) else { return Ok(()) };
-        if self.polls.len() >= POLLS_MAX {
-            let problem = Problem::with_detail(ProblemKind::Validation, "a socket watches at most 100 polls");
-            return self.complain(&problem, Some(poll)).await;
+        let bound = if self.polls.len() >= POLLS_MAX {
+            Some("a socket watches at most 100 polls")
+        } else if self.shown.len() >= SHOWN_MAX && !self.shown.contains_key(&poll) {
+            Some("a socket watches at most 1000 different polls in its life; open another")
+        } else {
+            None
+        };
+        if let Some(bound) = bound {
+            return self.complain(&Problem::with_detail(ProblemKind::Validation, bound), Some(poll)).await;
         }
         match in_time(until, viewer.watch_poll(poll)).await {
             Ok(watched) => self.add_poll(poll, watched).await,

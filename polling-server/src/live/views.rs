@@ -62,7 +62,7 @@ impl PollView {
     /// What is shown of the snapshot from `now` on.
     #[must_use]
     pub fn new(snapshot: PollSnapshot, now: Timestamp) -> Self {
-        let state = snapshot.poll.state(now);
+        let state = snapshot.poll.state_shown(now);
         Self { snapshot, state, with_results: OnceLock::new(), without_results: OnceLock::new() }
     }
 
@@ -75,7 +75,7 @@ impl PollView {
     /// The body of `GET /polls/{id}` at `now`.
     #[must_use]
     pub fn sendable(&self, now: Timestamp, visible: bool) -> Sendable {
-        if self.snapshot.poll.state(now) != self.state {
+        if self.snapshot.poll.state_shown(now) != self.state {
             return self.serialised(now, visible);
         }
         let cached = if visible { &self.with_results } else { &self.without_results };
@@ -201,6 +201,12 @@ impl Views {
     #[must_use]
     pub fn cached(&self, poll: PollId) -> Option<Arc<PollView>> {
         self.cache.get(&poll).filter(|kept| self.is_fresh(kept)).map(|kept| kept.view)
+    }
+
+    /// The poll as it was shown last, however long ago that is, as long as its definition is not known to have changed.
+    #[must_use]
+    pub fn known(&self, poll: PollId) -> Option<Arc<PollView>> {
+        self.cache.get(&poll).map(|kept| kept.view)
     }
 
     /// For how long the poll has been shown without the word of the store; `None` while it is fresh, or not kept.

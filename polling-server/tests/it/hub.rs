@@ -1,85 +1,18 @@
 //! Watchers see the newest state, at once and then conflated, and never an older one.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use polling_core::bus::Update;
-use polling_core::checkpoint::Batch;
-use polling_core::clock::ManualClock;
-use polling_core::conformance::fixture::{NOW, at, batch, cast, poll};
-use polling_core::fault::{FaultRates, Faults, FaultyStore};
-use polling_core::model::{Poll, Vote};
-use polling_core::shutdown::Shutdown;
-use polling_core::store::memory::MemoryStore;
-use polling_core::store::{PollStore, TallyStore};
-use polling_server::live::board::Board;
+use polling_core::clock::Clock;
+use polling_core::conformance::fixture::{NOW, at, cast, poll};
+use polling_core::model::{Poll, ResultsVisibility};
+use polling_core::store::PollStore;
 use polling_server::live::frame::PollNews;
-use polling_server::live::hub::{Hub, Watched};
-use polling_server::live::views::Views;
+use polling_server::live::hub::Watched;
 use serde_json::Value;
 use tokio::time::Instant;
 
-const INTERVAL: Duration = Duration::from_millis(50);
-
-struct World {
-    store: Arc<MemoryStore>,
-    views: Arc<Views>,
-    board: Arc<Board>,
-    hub: Arc<Hub>,
-    clock: Arc<ManualClock>,
-    offset: u64,
-}
-
-impl World {
-    async fn new(polls: &[&Poll]) -> Self {
-        Self::with_faults(polls, Faults::none()).await
-    }
-
-    /// Polls are read through a store with these faults.
-    async fn with_faults(polls: &[&Poll], faults: Faults) -> Self {
-        let store = Arc::new(MemoryStore::default());
-        for poll in polls {
-            store.create(poll).await.expect("created");
-        }
-        let clock = Arc::new(ManualClock::new(NOW));
-        let faulty = Arc::new(FaultyStore::new(Arc::clone(&store) as Arc<dyn PollStore>, faults));
-        let views = Arc::new(Views::new(faulty, clock.clone()));
-        let tallies = Arc::clone(&store) as Arc<dyn TallyStore>;
-        let board = Arc::new(Board::new(Arc::clone(&tallies), Arc::clone(&views), clock.clone()));
-        let hub = Hub::new(Arc::clone(&views), Arc::clone(&board), tallies, clock.clone(), INTERVAL);
-        tokio::spawn(Arc::clone(&hub).run(Shutdown::new()));
-        Self { store, views, board, hub, clock, offset: 0 }
-    }
-
-    /// Applies votes without a word to anybody; answers what should have been published.
-    async fn apply_silently(&mut self, votes: &[Vote]) -> Vec<Update> {
-        let batch: Batch = batch(self.offset, votes);
-        self.offset += votes.len() as u64;
-        let applied = self.store.apply(&batch).await.expect("applied");
-        applied.tallies.into_iter().map(Update::Tally).collect()
-    }
-
-    async fn apply(&mut self, votes: &[Vote]) {
-        let updates = self.apply_silently(votes).await;
-        self.hub.absorb(&updates);
-    }
-
-    async fn watch(&self, poll: &Poll) -> Watched {
-        self.hub.watch_poll(poll.id).await.expect("read").expect("the poll exists")
-    }
-}
-
-fn frame(text: &str) -> Value {
-    serde_json::from_str(text).expect("a frame is JSON")
-}
-
-async fn next(watched: &mut Watched) -> Value {
-    watched.news.changed().await.expect("the topic lives");
-    match &*watched.news.borrow_and_update() {
-        PollNews::Frame(news) => frame(&news.with_results.text),
-        PollNews::Gone => Value::Null,
-    }
-}
+use crate::world::{INTERVAL, Server, World, frame, next};
 
 #[tokio::test(start_paused = true)]
 async fn the_first_change_goes_out_at_once_and_later_ones_are_conflated() {
@@ -220,7 +153,7 @@ async fn a_topic_that_nobody_watches_is_forgotten() {
 
 #[tokio::test(start_paused = true)]
 async fn hidden_results_are_not_in_the_frame_for_everybody() {
-    let poll = poll(2, |draft| draft.results = polling_core::model::ResultsVisibility::AfterClose);
+    let poll = poll(2, |draft| draft.results = ResultsVisibility::AfterClose);
     let mut world = World::new(&[&poll]).await;
     world.apply(&[cast(&poll, 1, 1, &[1])]).await;
     let first = world.watch(&poll).await.first;
@@ -231,80 +164,42 @@ async fn hidden_results_are_not_in_the_frame_for_everybody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_leaderboard_follows_votes_closings_and_archivings() {
-    let (first, second) = (poll(2, |_| {}), poll(2, |_| {}));
-    let mut world = World::new(&[&first, &second]).await;
-    assert_eq!(world.board.top(10).await.expect("read").entries, []);
-    world.apply(&[cast(&first, 1, 1, &[1]), cast(&second, 1, 2, &[2]), cast(&second, 2, 3, &[2])]).await;
-    let order = async |world: &World| {
-        let body = world.board.top(10).await.expect("read");
-        body.entries.iter().map(|entry| (entry.rank, entry.poll_id, entry.votes)).collect::<Vec<_>>()
-    };
-    assert_eq!(order(&world).await, [(1, second.id.as_uuid(), 2), (2, first.id.as_uuid(), 1)]);
-    let before = world.board.top(10).await.expect("read").version;
-    world.store.close(second.id, NOW).await.expect("closed");
-    world.hub.absorb(&[Update::Changed(second.id)]);
-    // The close moved behind the votes that were accepted at this very moment; a second later it has come.
-    world.store.archive(second.id).await.expect("archived");
-    world.hub.absorb(&[Update::Changed(second.id)]);
-    assert_eq!(order(&world).await, [(1, first.id.as_uuid(), 1)]);
-    assert!(world.board.top(10).await.expect("read").version > before);
+async fn a_close_by_the_owner_is_shown_by_a_server_whose_clock_is_behind() {
+    let poll = poll(2, |draft| draft.results = ResultsVisibility::AfterClose);
+    let world = World::new(&[&poll]).await;
+    world.clock.advance(Duration::from_secs(1));
+    let behind = world.another_server(NOW);
+    let mut watched = behind.watch(&poll).await;
+    let closed = world.store.close(poll.id, at(1)).await.expect("closed").expect("the poll exists");
+    behind.hub.absorb(&[Update::Changed(poll.id)]);
+    let shown = next(&mut watched).await;
+    assert_eq!((shown["state"].as_str(), shown["version"].as_u64()), (Some("closed"), Some(closed.tally.version.number)));
+    assert!(matches!(&*watched.news.borrow(), PollNews::Frame(frame) if frame.public), "the results are shown to all");
+    assert_eq!(state_in_body(&behind, &poll).await, "closed", "as in the frame of this version");
+    assert_eq!(behind.watch(&poll).await.first.version, closed.tally.version);
+    behind.clock.advance(Duration::from_secs(1));
+    assert_eq!(state_in_body(&behind, &poll).await, "closed");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_look_at_the_leaderboard_that_is_dropped_loses_nothing() {
-    let poll = poll(2, |_| {});
-    let hesitating = FaultRates { hesitate: 100, ..FaultRates::default() };
-    let mut world = World::with_faults(&[&poll], Faults::new(hesitating, 1)).await;
-    let first_look = world.board.top(10).await.expect("read");
-    assert_eq!(first_look.entries, []);
-    world.apply(&[cast(&poll, 1, 1, &[1])]).await;
-    let mut polled = 0;
-    loop {
-        let mut look = std::pin::pin!(world.board.top(10));
-        // Polled a little further each time, and dropped: as when clients go away.
-        let mut done = None;
-        for _ in 0..=polled {
-            if let std::task::Poll::Ready(body) = futures_util::poll!(&mut look) {
-                done = Some(body.expect("read"));
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
-        if let Some(body) = done {
-            assert_eq!(body.entries.len(), 1, "the vote is on the board");
-            break;
-        }
-        polled += 1;
+async fn what_was_planned_is_shown_by_a_server_whose_clock_is_behind() {
+    let poll = poll(2, |draft| (draft.opens_at, draft.closes_at) = (Some(at(10)), Some(at(20))));
+    let world = World::new(&[&poll]).await;
+    let mut watched = world.watch(&poll).await;
+    assert_eq!(frame(&watched.first.with_results.text)["state"], "scheduled");
+    for (seconds, state) in [(10, "open"), (20, "closed")] {
+        // By the clock of another server, which is the first to find that the time has come.
+        assert_eq!(world.store.transition(at(seconds)).await.expect("made").changed, [poll.id]);
+        world.hub.absorb(&[Update::Changed(poll.id)]);
+        assert_eq!(next(&mut watched).await["state"], state);
+        assert_eq!(state_in_body(&world, &poll).await, state);
     }
-    assert!(polled > 0, "some looks were dropped");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_poll_that_closes_by_its_plan_leaves_the_leaderboard_without_being_told() {
-    let (planned, open) = (poll(2, |draft| draft.closes_at = Some(at(5))), poll(2, |_| {}));
-    let mut world = World::new(&[&planned, &open]).await;
-    world.apply(&[cast(&planned, 1, 1, &[1]), cast(&open, 1, 2, &[1])]).await;
-    assert_eq!(world.board.top(10).await.expect("read").entries.len(), 2);
-    world.clock.advance(Duration::from_secs(6));
-    let body = world.board.top(10).await.expect("read");
-    assert_eq!(body.entries.iter().map(|entry| entry.poll_id).collect::<Vec<_>>(), [open.id.as_uuid()]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_leaderboard_is_rendered_once_for_each_version() {
-    let poll = poll(2, |_| {});
-    let mut world = World::new(&[&poll]).await;
-    let body = async |world: &World, limit| world.board.sendable(limit).await.expect("read").body;
-    let empty = body(&world, 10).await;
-    assert_eq!(empty.as_ptr(), body(&world, 10).await.as_ptr());
-    world.apply(&[cast(&poll, 1, 1, &[1]), cast(&poll, 2, 2, &[2])]).await;
-    let (one, both) = (body(&world, 1).await, body(&world, 10).await);
-    assert_eq!((entries(&empty), entries(&one), entries(&both)), (0, 1, 2));
-    assert_eq!((one.as_ptr(), both.as_ptr()), (body(&world, 1).await.as_ptr(), body(&world, 10).await.as_ptr()));
-}
-
-fn entries(body: &[u8]) -> usize {
-    let body: Value = serde_json::from_slice(body).expect("JSON");
-    body["entries"].as_array().expect("a list").len()
+async fn state_in_body(server: &Server, poll: &Poll) -> String {
+    let view = server.views.poll(poll.id).await.expect("read").expect("the poll exists");
+    frame(std::str::from_utf8(&view.sendable(server.clock.now(), true).body).expect("a text"))["state"]
+        .as_str()
+        .expect("a word")
+        .into()
 }

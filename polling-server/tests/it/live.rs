@@ -308,6 +308,29 @@ async fn one_socket_watches_what_it_asks_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_shown_twice_on_a_socket_however_many_polls_it_watches() {
+    let server = Server::start().await;
+    let mut polls = Vec::new();
+    for _ in 0..1001 {
+        polls.push(server.create(|_| {}).await.id.to_string());
+    }
+    let (last, shown) = polls.split_last().expect("some");
+    let mut client = server.connect("/live").await;
+    for some in shown.chunks(50) {
+        client.say(&json!({"subscribe": some})).await;
+        for poll in some {
+            assert_eq!(client.frame().await["poll_id"], *poll);
+        }
+        client.say(&json!({"unsubscribe": some})).await;
+    }
+    client.say(&json!({"subscribe": [last]})).await;
+    let refused = client.frame().await;
+    assert_eq!((&refused["type"], &refused["poll_id"]), (&json!("error"), &json!(last)), "{refused}");
+    client.say(&json!({"subscribe": [shown[0]]})).await;
+    client.is_silent().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bad_message_is_answered_and_too_many_are_not() {
     let server = Server::start().await;
     let mut client = server.connect("/live").await;

@@ -9,6 +9,7 @@ mod full_disk;
 mod hub;
 #[cfg(feature = "sqlite")]
 mod kill;
+mod leaderboard;
 mod live;
 mod live_handshake;
 mod live_viewers;
@@ -16,6 +17,8 @@ mod process;
 mod running;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod store;
 mod transport;
 mod transport_refusals;
 mod viewers;
+mod world;

@@ -17,6 +17,8 @@ const PAGE = 20;
 const PLACES = 4;
 /** Polls that one socket may watch. */
 const WATCHED_MAX = 100;
+/** The status of what is refused for good. */
+const REFUSED = 422;
 /** Milliseconds after the last letter before a search begins. */
 const TYPING = 250;
 const STATES = ["all", "open", "scheduled", "closed"];
@@ -77,6 +79,10 @@ export async function home(_, signal) {
         if (frame.type === "leaderboard") {
           board.update(frame.entries);
         } else if (frame.type === "error") {
+          if (frame.status === REFUSED) {
+            // The socket has shown as many polls as one may: a new one shows as many again.
+            socket.again();
+          }
           if (!frame.problem?.endsWith("/poll-not-found")) {
             // A store in trouble takes no poll away: it is asked for again.
             return;

@@ -62,15 +62,15 @@ pub struct Problem {
 #[derive(Debug, Serialize)]
 pub(crate) struct ProblemBody<'a> {
     #[serde(rename = "type")]
-    problem_type: Cow<'static, str>,
-    title: &'static str,
-    status: u16,
+    pub(crate) problem_type: Cow<'static, str>,
+    pub(crate) title: &'static str,
+    pub(crate) status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<&'a str>,
+    pub(crate) detail: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    errors: &'a [FieldError],
+    pub(crate) errors: &'a [FieldError],
     #[serde(skip_serializing_if = "Option::is_none")]
-    recorded: Option<&'static str>,
+    pub(crate) recorded: Option<&'static str>,
 }
 
 impl Problem {

@@ -2,6 +2,8 @@
 
 use poem_openapi::Object;
 use polling_core::clock::Timestamp;
+#[cfg(test)]
+use polling_core::model::{OPTION_TEXT_CHARS_MAX, OPTIONS_MAX, QUESTION_CHARS_MAX};
 use polling_core::store::{Leader, PollSnapshot};
 use serde::Serialize;
 use uuid::Uuid;
@@ -111,18 +113,24 @@ pub struct LeaderboardBody {
 /// A place on the leaderboard.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Object)]
 #[oai(read_only_all)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LeaderboardEntry {
     /// 1, 2, 3…
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub rank: u32,
     /// The poll.
     pub poll_id: Uuid,
     /// What it asks.
+    #[cfg_attr(test, schemars(length(min = 1, max = QUESTION_CHARS_MAX)))]
     pub question: String,
     /// The number of the option in the poll.
+    #[cfg_attr(test, schemars(range(min = 1, max = OPTIONS_MAX)))]
     pub option_id: u8,
     /// What can be chosen.
+    #[cfg_attr(test, schemars(length(min = 1, max = OPTION_TEXT_CHARS_MAX)))]
     pub text: String,
     /// Its votes, at least one.
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub votes: u64,
 }
 

@@ -14,7 +14,7 @@ use super::hub::Hub;
 use super::session::Session;
 use super::viewer::Viewer;
 use crate::api::negotiation::require_acceptable;
-use crate::api::parameter::query_parameter;
+use crate::api::parameter::{query_parameter, whole_number};
 use crate::api::problem::{FieldError, Problem};
 use crate::api::problem_kind::ProblemKind;
 use crate::api::store_calls;
@@ -149,10 +149,24 @@ fn last_seen(request: &Request) -> Result<Option<Version>, Problem> {
 
 fn version(text: &str) -> Option<Version> {
     let (epoch, number) = text.split_once('.')?;
-    Some(Version { epoch: epoch.parse().ok()?, number: number.parse().ok()? })
+    Some(Version { epoch: whole_number(epoch)?, number: whole_number(number)? })
 }
 
 /// What our accept loop says of the connection; others say nothing.
 fn flow(request: &Request) -> Option<Flow> {
     request.extensions().get::<Flow>().cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_two_numbers_of_nothing_but_digits() {
+        assert_eq!(version("1.5"), Some(Version { epoch: 1, number: 5 }));
+        assert_eq!(version("0.18446744073709551615"), Some(Version { epoch: 0, number: u64::MAX }));
+        for text in ["", ".", "1", "1.", ".1", "1.2.3", "+1.2", "1.+2", " 1.2", "1.2 ", "-1.2", "1,2", "0.18446744073709551616"] {
+            assert_eq!(version(text), None, "{text:?}");
+        }
+    }
 }

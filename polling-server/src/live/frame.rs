@@ -1,18 +1,32 @@
-//! The frames of the live protocol. Field names are fixed: programs outside rely on them.
+//! The frames of the live protocol. Field names are fixed: programs outside rely on them. What stands above a field here is what
+//! `asyncapi.json` says of it.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use polling_core::clock::Timestamp;
+#[cfg(test)]
+use polling_core::model::{OPTIONS_MAX, OPTIONS_MIN, PollState};
 use polling_core::model::{PollId, Version};
 use polling_core::store::PollSnapshot;
 use serde::Serialize;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use uuid::Uuid;
 
-use crate::api::problem::Problem;
+#[cfg(test)]
+use super::hub::LEADERBOARD_PLACES;
+#[cfg(test)]
+use crate::api::problem::FIELD_ERRORS_MAX;
+use crate::api::problem::{FieldError, Problem, ProblemBody};
 use crate::api::types::{LeaderboardBody, LeaderboardEntry};
+
+/// The `type` of each frame.
+const RESULTS: &str = "results";
+const VIEWERS: &str = "viewers";
+const LEADERBOARD: &str = "leaderboard";
+const ERROR: &str = "error";
 
 /// What ends a server-sent event.
 const EVENT_END: &[u8] = b"\n\n";
@@ -42,11 +56,11 @@ impl Rendered {
         Self::cut(event, start)
     }
 
-    /// The same frame with a number more.
-    fn with_number(&self, name: &str, number: u64) -> Self {
+    /// The same frame of results with the member `viewers`.
+    fn with_viewers(&self, count: u64) -> Self {
         let start = self.event.len() - EVENT_END.len() - self.text.len();
         let mut event = self.event[..start + self.text.len() - 1].to_vec();
-        let _infallible = write!(event, ",\"{name}\":{number}}}");
+        let _infallible = write!(event, ",\"viewers\":{count}}}");
         event.extend_from_slice(EVENT_END);
         Self::cut(event, start)
     }
@@ -96,30 +110,61 @@ pub enum PollNews {
     Gone,
 }
 
+/// The states that a poll can be in.
+#[cfg(test)]
+const STATES: [PollState; 3] = [PollState::Scheduled, PollState::Open, PollState::Closed];
+
+/// The state of a poll.
 #[derive(Serialize)]
-struct ResultsFrame<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+pub(super) struct ResultsFrame<'a> {
+    /// Which frame it is.
     #[serde(rename = "type")]
+    #[cfg_attr(test, schemars(extend("const" = RESULTS)))]
     kind: &'static str,
+    /// The poll.
     poll_id: Uuid,
+    /// Changes only when the history of the store may have gone back.
     epoch: u64,
+    /// Grows with every change of the poll or its tally. The pair of epoch and version only grows on a connection.
     version: u64,
+    /// Whether the poll takes votes.
+    #[cfg_attr(test, schemars(extend("enum" = STATES.map(PollState::as_str))))]
     state: &'static str,
+    /// Voters with a counted vote.
     voters: u64,
+    /// The votes of each option. Absent when this viewer may not see the results. The texts are in `GET /polls/{id}`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Vec<OptionVotes>", length(min = OPTIONS_MIN, max = OPTIONS_MAX)))]
     options: Option<&'a [OptionVotes]>,
+    /// How many watch the poll, at all servers: approximate, and only for clients that asked by `?viewers=1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "u64"))]
+    viewers: Option<u64>,
 }
 
+/// How many watch a poll.
 #[derive(Serialize)]
-struct ViewersFrame {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+pub(super) struct ViewersFrame {
+    /// Which frame it is.
     #[serde(rename = "type")]
+    #[cfg_attr(test, schemars(extend("const" = VIEWERS)))]
     kind: &'static str,
+    /// The poll.
     poll_id: Uuid,
+    /// How many watch it, at all servers: approximate. A person with two windows counts twice.
     viewers: u64,
 }
 
+/// The votes of an option.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 struct OptionVotes {
+    /// The option.
+    #[cfg_attr(test, schemars(range(min = 1, max = OPTIONS_MAX)))]
     id: u8,
+    /// Votes that are counted.
     votes: u64,
 }
 
@@ -131,17 +176,18 @@ impl PollFrame {
         let options: Vec<OptionVotes> =
             tally.totals.votes.iter().zip(1..).map(|(&votes, id)| OptionVotes { id, votes }).collect();
         let rendered = |options| {
-            let kind = "results";
             let frame = ResultsFrame {
-                kind,
+                kind: RESULTS,
                 poll_id: poll.id.as_uuid(),
                 epoch: tally.version.epoch,
                 version: tally.version.number,
                 state: poll.state_shown(now).as_str(),
                 voters: tally.totals.voters,
                 options,
+                // `with_viewers` adds it to what is rendered, whenever it changes.
+                viewers: None,
             };
-            Rendered::new(kind, Some(tally.version), &frame)
+            Rendered::new(RESULTS, Some(tally.version), &frame)
         };
         Self {
             version: tally.version,
@@ -155,12 +201,12 @@ impl PollFrame {
     /// The same frame of this poll with so many viewers.
     #[must_use]
     pub fn with_viewers(&self, poll: PollId, count: u64) -> Self {
-        let (kind, number) = ("viewers", "viewers");
+        let alone = ViewersFrame { kind: VIEWERS, poll_id: poll.as_uuid(), viewers: count };
         let viewers = Viewers {
             count,
-            with_results: self.with_results.with_number(number, count),
-            without_results: self.without_results.with_number(number, count),
-            alone: Rendered::new(kind, None, &ViewersFrame { kind, poll_id: poll.as_uuid(), viewers: count }),
+            with_results: self.with_results.with_viewers(count),
+            without_results: self.without_results.with_viewers(count),
+            alone: Rendered::new(VIEWERS, None, &alone),
         };
         Self { viewers: Some(viewers), ..self.clone() }
     }
@@ -177,18 +223,30 @@ pub struct BoardFrame {
     entries: Arc<[LeaderboardEntry]>,
 }
 
+/// The leaderboard.
 #[derive(Serialize)]
-struct LeaderboardFrame<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+pub(super) struct LeaderboardFrame<'a> {
+    /// Which frame it is.
     #[serde(rename = "type")]
+    #[cfg_attr(test, schemars(extend("const" = LEADERBOARD)))]
     kind: &'static str,
+    /// Grows on a connection; it cannot be compared between servers.
     version: u64,
+    /// The best options first, as in `GET /leaderboard`, and where they were before.
+    #[cfg_attr(test, schemars(length(max = LEADERBOARD_PLACES)))]
     entries: Vec<MovedEntry<'a>>,
 }
 
+/// An option on the leaderboard.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "LeaderboardEntry", deny_unknown_fields))]
 struct MovedEntry<'a> {
     #[serde(flatten)]
     entry: &'a LeaderboardEntry,
+    /// The place in the frame before on the leaderboard's channel, which is the same for all clients of a server; null when the
+    /// option was not on it. A client that was slow, or has just come, may have seen another frame before this one.
+    #[cfg_attr(test, schemars(range(min = 1)))]
     previous_rank: Option<u32>,
 }
 
@@ -202,9 +260,10 @@ impl BoardFrame {
             let previous_rank = before.iter().find(|before| option(before) == option(entry)).map(|before| before.rank);
             MovedEntry { entry, previous_rank }
         };
-        let (kind, version) = ("leaderboard", Version { epoch: process, number: body.version });
-        let frame = LeaderboardFrame { kind, version: body.version, entries: body.entries.iter().map(moved).collect() };
-        Self { version, rendered: Rendered::new(kind, Some(version), &frame), entries: body.entries.as_slice().into() }
+        let version = Version { epoch: process, number: body.version };
+        let frame =
+            LeaderboardFrame { kind: LEADERBOARD, version: body.version, entries: body.entries.iter().map(moved).collect() };
+        Self { version, rendered: Rendered::new(LEADERBOARD, Some(version), &frame), entries: body.entries.as_slice().into() }
     }
 
     /// Whether it shows what the board shows now. The board may have changed where no frame shows it.
@@ -214,17 +273,67 @@ impl BoardFrame {
     }
 }
 
-/// The frame of a problem. The problem's own `type` is in the member `problem`, because `type` says that the frame is an error.
+/// The members of a problem document. The problem's own type is in `problem`, because `type` says that the frame is an error.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+pub(super) struct ErrorFrame<'a> {
+    /// Which frame it is.
+    #[serde(rename = "type")]
+    #[cfg_attr(test, schemars(extend("const" = ERROR)))]
+    kind: &'static str,
+    /// The type of the problem: the address of a page that says what a client should do.
+    #[cfg_attr(test, schemars(extend("format" = "uri-reference", "examples" = ["/problems/validation"])))]
+    problem: Cow<'static, str>,
+    /// The same for every problem of the type.
+    title: &'static str,
+    /// The HTTP status that the problem would have.
+    #[cfg_attr(test, schemars(range(min = 400, max = 599)))]
+    status: u16,
+    /// What is particular about this occurrence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "String"))]
+    detail: Option<&'a str>,
+    /// Everything that is wrong with the message.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(test, schemars(length(min = 1, max = FIELD_ERRORS_MAX)))]
+    errors: Vec<MessageError<'a>>,
+    /// The poll that it is about, if it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Uuid"))]
+    poll_id: Option<Uuid>,
+}
+
+/// One thing that is wrong with a message.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "FieldError", deny_unknown_fields))]
+struct MessageError<'a> {
+    /// Where in the message, as a JSON pointer (RFC 6901).
+    #[cfg_attr(test, schemars(extend("format" = "json-pointer")))]
+    pointer: &'a str,
+    /// What is wrong.
+    detail: &'a str,
+}
+
+impl<'a> MessageError<'a> {
+    fn new(error: &'a FieldError) -> Self {
+        // A message has no parameters: what has no place in it is about all of it.
+        Self { pointer: error.pointer.as_deref().unwrap_or_default(), detail: &error.detail }
+    }
+}
+
+/// The frame of a problem.
 #[must_use]
 pub fn error_frame(problem: &Problem, poll: Option<PollId>) -> Rendered {
-    let kind = "error";
-    let mut frame = problem.to_json();
-    if let Some(members) = frame.as_object_mut() {
-        let name = members.insert("type".to_owned(), kind.into()).unwrap_or_default();
-        members.insert("problem".to_owned(), name);
-        if let Some(poll) = poll {
-            members.insert("poll_id".to_owned(), poll.to_string().into());
-        }
-    }
-    Rendered::new(kind, None, &frame)
+    // Nothing is recorded here: votes come over HTTP.
+    let ProblemBody { problem_type, title, status, detail, errors, recorded: _ } = problem.body();
+    let frame = ErrorFrame {
+        kind: ERROR,
+        problem: problem_type,
+        title,
+        status,
+        detail,
+        errors: errors.iter().map(MessageError::new).collect(),
+        poll_id: poll.map(PollId::as_uuid),
+    };
+    Rendered::new(ERROR, None, &frame)
 }

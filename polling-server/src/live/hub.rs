@@ -23,7 +23,7 @@ const RECONCILE_INTERVAL: Duration = Duration::from_millis(1500);
 /// Polls asked for in one query.
 const RECONCILE_POLLS_MAX: usize = 500;
 /// Places in the frames of the leaderboard.
-const LEADERBOARD_PLACES: usize = 10;
+pub(super) const LEADERBOARD_PLACES: usize = 10;
 /// The shortest interval between two frames that can be set: below it, frames cost more than they show.
 pub const INTERVAL_MIN: Duration = Duration::from_millis(1);
 

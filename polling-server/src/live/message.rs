@@ -2,6 +2,8 @@
 
 use polling_core::model::PollId;
 use serde::Deserialize;
+#[cfg(test)]
+use uuid::Uuid;
 
 use super::session::POLLS_MAX;
 use crate::api::fields::ObjectOf;
@@ -19,14 +21,18 @@ pub struct Request {
     pub leaderboard: Option<bool>,
 }
 
+/// What a client wants to watch. Every member is optional and may be null.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wire {
-    #[serde(default)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Request"))]
+pub(super) struct Wire {
+    /// Polls to watch from now on, each beginning with a snapshot.
+    #[cfg_attr(test, schemars(with = "Option<Vec<Uuid>>", length(max = POLLS_MAX)))]
     subscribe: Option<Vec<String>>,
-    #[serde(default)]
+    /// Polls not to watch any more.
+    #[cfg_attr(test, schemars(with = "Option<Vec<Uuid>>", length(max = POLLS_MAX)))]
     unsubscribe: Option<Vec<String>>,
-    #[serde(default)]
+    /// Whether to watch the leaderboard.
     leaderboard: Option<bool>,
 }
 

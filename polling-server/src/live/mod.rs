@@ -12,6 +12,8 @@ pub mod message;
 pub mod reads;
 pub mod rounds;
 pub mod routes;
+#[cfg(test)]
+mod schemas;
 pub mod session;
 pub mod shown;
 pub mod standings;

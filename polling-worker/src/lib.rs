@@ -27,6 +27,9 @@ use tokio::sync::watch;
 use crate::admin::{Counting, Told};
 use crate::config::{Action, Config, ConfigError};
 
+/// How long a transaction that has begun is waited for when the worker stops: many times what one takes. The partitions go to others
+/// within five seconds of a signal, whatever the store does.
+const LAST_BATCH: Duration = Duration::from_secs(1);
 /// How long the log and the store may take to let go: the partitions must be another's within 5 s, and this is their part of it.
 const CLOSING: Duration = Duration::from_secs(3);
 /// How long a probe that is being answered may take to end.
@@ -164,7 +167,7 @@ fn work_until_signalled(config: &Config) -> Exit {
 }
 
 /// Waits for the backends, and counts what comes out of the log until `shutdown` is requested. A transaction that has begun is
-/// finished, and the partitions are handed over at once.
+/// finished within a second or given up, and the partitions are handed over at once.
 ///
 /// # Errors
 ///
@@ -195,7 +198,7 @@ pub async fn work(config: &Config, shutdown: Shutdown) -> Result<(), WorkError> 
         counting.send_replace(Some(Counting { health: ingest.health(), log_trouble, log_warning }));
         let (watched, until) = (backends.clone(), shutdown.clone());
         tokio::spawn(async move { watched.watch_backlog(Arc::new(SystemClock), until).await });
-        ingest.run(shutdown).await;
+        count_until(ingest, shutdown).await;
         let_go(backends).await;
     }
     upkeep.abort();
@@ -207,6 +210,19 @@ pub async fn work(config: &Config, shutdown: Shutdown) -> Result<(), WorkError> 
         admin.abort();
     }
     opened.map(|_| ()).map_err(WorkError::from)
+}
+
+/// Counts until `shutdown` is requested. What is begun then is finished, unless the store takes too long: whoever has the partitions next
+/// finds out from the store what became of it.
+async fn count_until(ingest: Ingest, shutdown: Shutdown) {
+    let patience = async {
+        shutdown.requested().await;
+        tokio::time::sleep(LAST_BATCH).await;
+    };
+    tokio::select! {
+        () = ingest.run(shutdown.clone()) => {}
+        () = patience => tracing::warn!("the store did not answer in time; the partitions are handed over without it"),
+    }
 }
 
 async fn let_go(backends: &Backends) {

@@ -16,9 +16,9 @@ use crate::real::{admin, create, fresh, options};
 use crate::real_tests;
 
 real_tests! {
-    a_topic_that_is_changed_is_said_and_takes_votes,
-    a_topic_that_vanishes_takes_no_votes_until_one_by_its_rules_is_there,
-    a_backlog_is_said_before_the_topic_drops_it,
+    a_topic_that_is_changed_is_said_and_takes_votes on 3,
+    a_topic_that_vanishes_takes_no_votes_until_one_by_its_rules_is_there on 3,
+    a_backlog_is_said_before_the_topic_drops_it on 3,
 }
 
 /// Longer than several looks at a topic, on brokers with other things to do.

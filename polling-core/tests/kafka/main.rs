@@ -29,6 +29,8 @@ pub(crate) struct MockTest {
 /// A test against a real cluster, where it uses names of its own.
 pub(crate) struct RealTest {
     pub(crate) name: &'static str,
+    /// How many brokers it needs; a container is one.
+    pub(crate) brokers_min: usize,
     pub(crate) run: fn(Cluster) -> LocalBoxFuture<'static, ()>,
 }
 
@@ -40,10 +42,15 @@ macro_rules! mock_tests {
     };
 }
 macro_rules! real_tests {
-    ($($name:ident),* $(,)?) => {
-        pub(crate) const TESTS: &[crate::RealTest] =
-            &[$(crate::RealTest { name: stringify!($name), run: |cluster| Box::pin($name(cluster)) }),*];
+    ($($name:ident $(on $brokers_min:literal)?),* $(,)?) => {
+        pub(crate) const TESTS: &[crate::RealTest] = &[$(crate::RealTest {
+            name: stringify!($name),
+            brokers_min: crate::real_tests!(@ $($brokers_min)?),
+            run: |cluster| Box::pin($name(cluster)),
+        }),*];
     };
+    (@ $brokers_min:literal) => { $brokers_min };
+    (@) => { 1 };
 }
 pub(crate) use {mock_tests, real_tests};
 
@@ -76,7 +83,12 @@ fn mock_trial(test: &MockTest) -> Trial {
 
 fn real_trial(test: &RealTest, brokers: Result<Arc<Brokers>, String>, is_required: bool) -> Trial {
     let run = test.run;
+    let enough = |brokers: &Arc<Brokers>| brokers.addresses().split(',').count() >= test.brokers_min;
     match brokers {
+        Ok(brokers) if !enough(&brokers) && !is_required => {
+            let reason = format!("{} brokers are needed", test.brokers_min);
+            Trial::test(test.name, move || Err(reason.into())).with_kind("too few brokers").with_ignored_flag(true)
+        }
         Ok(brokers) => Trial::test(test.name, move || block_on(run(Cluster::new(brokers.addresses())))),
         Err(reason) if is_required => Trial::test(test.name, move || Err(reason.into())),
         Err(reason) => Trial::test(test.name, move || Err(reason.into())).with_kind("no Kafka").with_ignored_flag(true),

@@ -33,7 +33,7 @@ real_tests! {
     a_bus_over_kafka_is_an_update_bus,
     a_bus_whose_topic_grows_is_read_whole_again,
     urls_open_a_log_and_a_bus,
-    a_topic_is_created_by_its_rules_and_a_weak_one_is_refused,
+    a_topic_is_created_by_its_rules_and_a_weak_one_is_refused on 3,
     records_that_are_gone_stop_their_partition_and_no_other,
     an_onlooker_reads_what_is_retained,
     a_topic_that_is_replaced_while_it_is_read_stops,

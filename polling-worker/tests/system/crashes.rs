@@ -16,6 +16,7 @@ use crate::wait::eventually;
 
 crate::tests![TESTS:
     a_worker_that_is_told_to_stop_hands_over,
+    a_worker_whose_database_does_not_answer_stops_all_the_same,
     a_worker_that_is_killed_is_replaced,
     a_worker_that_wakes_up_too_late_changes_nothing,
 ];
@@ -23,6 +24,9 @@ crate::tests![TESTS:
 /// How long it may take until all is counted that came while a worker stopped; the aim is 5 s on a machine that has nothing else
 /// to do.
 const HANDED_OVER_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long a worker may take to stop; far more than the five seconds that it is meant to, and far less than it waits for a database.
+const STOPPED_WITHIN: Duration = Duration::from_secs(20);
 
 /// The shortest patience that brokers allow, so that a worker that is gone is missed soon.
 fn impatient(urls: Urls) -> Urls {
@@ -54,6 +58,29 @@ async fn a_worker_that_is_told_to_stop_hands_over(place: &Place) {
     let handed_over = stopping.elapsed();
     eprintln!("stopped after {stopped:?}; all that came until then and shortly after was counted after {handed_over:?}");
     assert!(handed_over < HANDED_OVER_WITHIN, "{handed_over:?}");
+    audit(place, &crowd, &[&server.api]).await;
+}
+
+async fn a_worker_whose_database_does_not_answer_stops_all_the_same(place: &Place) {
+    let server = Server::start(place).await;
+    let poll = create_poll(&server.api, 3, false).await;
+    let gate = Gate::to(&place.database_host()).await;
+    let behind = place.urls_through(place.brokers(), &place.database_at(gate.address()));
+    let behind = Urls { store: format!("{}&counting-timeout=10m", behind.store), ..behind };
+    let mut worker = Worker::counting(worker(&behind)).await;
+    gate.hold();
+    let crowd = Crowd::default();
+    let ballots: Vec<Ballot> = (0..50).map(|voter| Ballot::new(poll, format!("voter-{voter}"), 1)).collect();
+    crowd.cast(&server.api, &ballots).await;
+    gate.holds_something().await;
+
+    let stopping = Instant::now();
+    worker.program.signal(Signal::TERM);
+    assert_eq!(worker.program.exit_code().await, Some(0));
+    let stopped = stopping.elapsed();
+    assert!(stopped < STOPPED_WITHIN, "{stopped:?}");
+    let _other = Worker::start(place).await;
+    everything_is_counted(place).await;
     audit(place, &crowd, &[&server.api]).await;
 }
 

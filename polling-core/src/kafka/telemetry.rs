@@ -38,6 +38,13 @@ impl Telemetry {
             .absolute(brokers().map(|broker| broker.req_timeouts).sum());
         metrics::counter!("polling_kafka_retries_total", "client" => client)
             .absolute(brokers().map(|broker| broker.txretries).sum());
+        // Of a producer: how many messages share a request, which is most of what a message costs it.
+        for (name, topic) in &statistics.topics {
+            if topic.batchcnt.cnt > 0 {
+                metrics::gauge!("polling_kafka_messages_per_request", "client" => client, "topic" => name.clone())
+                    .set(topic.batchcnt.avg as f64);
+            }
+        }
         for broker in brokers() {
             if let Some(times) = broker.rtt.as_ref().filter(|times| times.cnt > 0) {
                 metrics::gauge!("polling_kafka_round_trip_p99_seconds", "client" => client, "broker" => broker.nodeid.to_string())

@@ -15,8 +15,10 @@ use hyper::service::service_fn;
 use hyper::{Method, StatusCode};
 use hyper_util::rt::TokioIo;
 use poem::{Endpoint, Request, Response};
+use polling_core::kafka::Cluster;
 use polling_core::model::Vote;
 use polling_core::shutdown::Shutdown;
+use polling_core::sink::kafka::{KafkaSink, WAITING_VOTES_DEFAULT};
 use polling_core::sink::{Recorded, SinkError, VoteSink};
 use polling_server::command::parse;
 use polling_server::config::{Config, SETTINGS};
@@ -24,6 +26,8 @@ use polling_server::routes::behind_edge;
 use polling_server::run::{Listeners, Opened, Wiring, routes, run_opened};
 use polling_server::service::Service;
 use tokio::net::TcpListener;
+
+use super::kafka::{Brokers, TOPIC};
 
 /// As long as the answer to a vote.
 const VOTE_ANSWER: &[u8; 206] = &[b'v'; 206];
@@ -47,13 +51,23 @@ pub(crate) enum Variant {
     Memory,
     /// The whole server with its votes in `SQLite`, fully synced.
     Sqlite,
+    /// The whole server with its votes in Kafka, on brokers that cost it no more than brokers must.
+    KafkaClient,
     /// The whole server of a cluster, with its votes in the Kafka and its polls in the PostgreSQL that the environment names.
     Kafka,
 }
 
 impl Variant {
-    const ALL: [Self; 7] =
-        [Self::Hyper, Self::AcceptLoop, Self::Constant, Self::Unrecorded, Self::Memory, Self::Sqlite, Self::Kafka];
+    const ALL: [Self; 8] = [
+        Self::Hyper,
+        Self::AcceptLoop,
+        Self::Constant,
+        Self::Unrecorded,
+        Self::Memory,
+        Self::Sqlite,
+        Self::KafkaClient,
+        Self::Kafka,
+    ];
 
     /// What the child process is told.
     pub(crate) const fn name(self) -> &'static str {
@@ -64,6 +78,7 @@ impl Variant {
             Self::Unrecorded => "unrecorded",
             Self::Memory => "memory",
             Self::Sqlite => "sqlite",
+            Self::KafkaClient => "kafka-client",
             Self::Kafka => "kafka",
         }
     }
@@ -79,7 +94,9 @@ impl Variant {
                 let bus = ["--bus".to_owned(), format!("kafka://{brokers}/bench-accept-path-news")];
                 [&store(&format!("{database}?schema=bench_accept_path"))[..], &log, &bus].concat()
             }
-            Self::Hyper | Self::AcceptLoop | Self::Constant | Self::Unrecorded | Self::Memory => store("memory:"),
+            Self::Hyper | Self::AcceptLoop | Self::Constant | Self::Unrecorded | Self::Memory | Self::KafkaClient => {
+                store("memory:")
+            }
         }
     }
 }
@@ -176,7 +193,17 @@ async fn serve_ours(variant: Variant, folder: &Path, shutdown: Shutdown) {
         Variant::Constant => {
             run_opened(&config, opened, listeners, |wiring| behind_edge(&wiring.service, Constant), shutdown).await
         }
-        Variant::Unrecorded => run_opened(&config, opened, listeners, unrecorded, shutdown).await,
+        Variant::Unrecorded => {
+            let routes = |wiring: Wiring<'_>| routes_with_sink(wiring, Arc::new(NoSink));
+            run_opened(&config, opened, listeners, routes, shutdown).await
+        }
+        Variant::KafkaClient => {
+            let brokers = Brokers::start();
+            let sink = KafkaSink::open(&Cluster::new(&brokers.addresses), TOPIC, WAITING_VOTES_DEFAULT).expect("opened");
+            let sink: Arc<dyn VoteSink> = Arc::new(sink);
+            let routes = |wiring: Wiring<'_>| routes_with_sink(wiring, Arc::clone(&sink));
+            run_opened(&config, opened, listeners, routes, shutdown).await
+        }
         _ => run_opened(&config, opened, listeners, routes, shutdown).await,
     };
     drained.expect("no part fails");
@@ -192,10 +219,11 @@ impl VoteSink for NoSink {
     }
 }
 
-fn unrecorded(wiring: Wiring<'_>) -> impl Endpoint + use<> {
+/// The routes of the server, with votes that go somewhere else.
+fn routes_with_sink(wiring: Wiring<'_>, sink: Arc<dyn VoteSink>) -> impl Endpoint + use<> {
     let service = &wiring.service;
     let service = Service {
-        sink: Arc::new(NoSink),
+        sink,
         polls: Arc::clone(&service.polls),
         tallies: Arc::clone(&service.tallies),
         bus: Arc::clone(&service.bus),

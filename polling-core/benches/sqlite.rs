@@ -44,9 +44,7 @@ fn main() {
     for spread in SPREADS {
         runtime.block_on(measure(spread));
     }
-    for (title, votes) in
-        [("all alike", "abs(random()) % 10000"), ("few have most", "1000000 / (1 + abs(random()) % 1000000)")]
-    {
+    for (title, votes) in [("all alike", "abs(random()) % 10000"), ("few have most", "1000000 / (1 + abs(random()) % 1000000)")] {
         runtime.block_on(measure_leaders(title, votes));
     }
 }

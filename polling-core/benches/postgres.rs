@@ -5,8 +5,6 @@
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 #![expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "far below any bound")]
 
-#[path = "support/leaders.rs"]
-mod leaders;
 mod support;
 
 use std::collections::HashMap;
@@ -18,7 +16,7 @@ use polling_core::store::postgres::{PostgresOptions, PostgresStore};
 use polling_core::store::{PollStore, TallyStore};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
-use support::{OPTIONS, batches, polls, quantile, votes_of};
+use support::{OPTIONS, batches, leaders, polls, quantile, votes_of};
 
 /// Votes of one batch.
 const BATCH_VOTES: usize = 5000;

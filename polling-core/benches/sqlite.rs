@@ -11,8 +11,6 @@
     reason = "what is measured is far below any bound"
 )]
 
-#[path = "support/leaders.rs"]
-mod leaders;
 mod support;
 
 use std::collections::HashMap;
@@ -25,7 +23,7 @@ use polling_core::store::sqlite::{SqliteOptions, SqliteStore};
 use polling_core::store::{PollStore, TallyStore};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
-use support::{OPTIONS, batches, polls, quantile, votes_of};
+use support::{OPTIONS, batches, leaders, polls, quantile, votes_of};
 
 /// Votes of one batch.
 const BATCH_VOTES: usize = 1000;

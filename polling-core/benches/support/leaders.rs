@@ -6,7 +6,7 @@ use polling_core::clock::Timestamp;
 use polling_core::leaderboard::BOARD_OPTIONS_MAX;
 use polling_core::store::TallyStore;
 
-use crate::support::{OPTIONS, quantile};
+use super::{OPTIONS, quantile};
 
 /// Open polls in the store, all of them voted in.
 pub(crate) const POLLS: usize = 250_000;

@@ -52,14 +52,15 @@ pub(crate) fn watch(
 ) -> (JoinSet<()>, usize) {
     let mut watching = JoinSet::new();
     let mut number = 0;
-    let mut next = || {
+    let mut begin = |polls: &[Uuid]| {
+        recorder.note(What::Watching { watcher: number, polls: polls.to_vec() });
         number += 1;
         number - 1
     };
     let subscription = serde_json::json!({ "subscribe": polls }).to_string();
     for server in servers {
         for _ in 0..faithful {
-            let (recorder, watcher) = (Arc::clone(recorder), next());
+            let (recorder, watcher) = (Arc::clone(recorder), begin(polls));
             let (url, subscription) = (server.socket_url("/live"), subscription.clone());
             watching.spawn(async move {
                 let take = |followed: Followed<'_>| {
@@ -72,7 +73,7 @@ pub(crate) fn watch(
         }
     }
     for &poll in polls {
-        watching.spawn(wander(Arc::clone(recorder), next(), servers.to_vec(), poll, seed));
+        watching.spawn(wander(Arc::clone(recorder), begin(&[poll]), servers.to_vec(), poll, seed));
     }
     (watching, number)
 }

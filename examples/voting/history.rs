@@ -62,6 +62,13 @@ pub enum What {
         #[serde(flatten)]
         answer: Answer,
     },
+    /// Somebody began to watch, and goes on to the end of the run.
+    Watching {
+        /// Who.
+        watcher: usize,
+        /// Which polls.
+        polls: Vec<Uuid>,
+    },
     /// A watcher was shown the results of a poll.
     Shown {
         /// Who.

@@ -3,6 +3,7 @@
 //! It adds nothing up and asks for nothing again: every frame is the whole state of something, so the newest is shown, and a
 //! connection that breaks is made again.
 
+mod comeback;
 mod draw;
 mod follow;
 mod frame;

@@ -8,6 +8,7 @@
     reason = "what is measured is far below any bound"
 )]
 
+#[expect(dead_code, reason = "each bench uses a part of what they share")]
 mod support;
 
 use std::collections::HashMap;

@@ -16,7 +16,7 @@ use polling_core::store::postgres::{PostgresOptions, PostgresStore};
 use polling_core::store::{PollStore, TallyStore};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
-use support::{batches, polls, quantile, votes_of};
+use support::{OPTIONS, batches, leaders, polls, quantile, votes_of};
 
 /// Votes of one batch.
 const BATCH_VOTES: usize = 5000;
@@ -55,6 +55,32 @@ fn main() {
     for case in CASES {
         runtime.block_on(measure(&url, &case));
     }
+    for (title, votes) in
+        [("all alike", "floor(random() * 10000)"), ("few have most", "floor(1000000 / (1 + floor(random() * 1000000)))")]
+    {
+        runtime.block_on(measure_leaders(&url, title, votes));
+    }
+}
+
+/// The votes of each option are what the expression says.
+async fn measure_leaders(url: &str, title: &str, votes: &str) {
+    let (schema, polls) = ("bench_leaders", leaders::POLLS);
+    remove(url, schema).await;
+    let store = open(&options(url, schema), &[]).await;
+    let mut connection = connect(url, schema).await;
+    let tally = [votes; OPTIONS].join(", ");
+    let fill = format!(
+        "INSERT INTO polls (id, voters, max_choices, allow_change, results, tally) \
+         SELECT (lpad(to_hex(number), 12, '0') || '70008000000000000000')::uuid, 0, 1, false, 'always', \
+         ARRAY[{tally}]::bigint[] FROM generate_series(1, {polls}) AS number"
+    );
+    let voters = "UPDATE polls SET voters = (SELECT sum(votes) FROM unnest(tally) AS votes)";
+    for statement in [fill.as_str(), voters, "VACUUM FULL ANALYZE polls", "CHECKPOINT"] {
+        sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.expect("filled");
+    }
+    leaders::measure(title, &store).await;
+    store.shut_down().await;
+    remove(url, schema).await;
 }
 
 async fn measure(url: &str, case: &Case) {

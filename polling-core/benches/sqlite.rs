@@ -23,7 +23,7 @@ use polling_core::store::sqlite::{SqliteOptions, SqliteStore};
 use polling_core::store::{PollStore, TallyStore};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
-use support::{batches, polls, quantile, votes_of};
+use support::{OPTIONS, batches, leaders, polls, quantile, votes_of};
 
 /// Votes of one batch.
 const BATCH_VOTES: usize = 1000;
@@ -42,6 +42,35 @@ fn main() {
     for spread in SPREADS {
         runtime.block_on(measure(spread));
     }
+    for (title, votes) in [("all alike", "abs(random()) % 10000"), ("few have most", "1000000 / (1 + abs(random()) % 1000000)")] {
+        runtime.block_on(measure_leaders(title, votes));
+    }
+}
+
+/// The votes of each option are what the expression says.
+async fn measure_leaders(title: &str, votes: &str) {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let path = folder.path().join("store.db");
+    open(&path, &[]).await.shut_down().await;
+    let mut connection = connect(&path).await;
+    let polls = format!(
+        "INSERT INTO polls (number, id, version, voters, max_choices, allow_change, results, owner) \
+         WITH RECURSIVE numbers (number) AS (VALUES (1) UNION ALL SELECT number + 1 FROM numbers WHERE number < {}) \
+         SELECT number, unhex(printf('%012x70008000000000000000', number)), 1, 0, 1, 0, 'always', zeroblob(32) FROM numbers",
+        leaders::POLLS
+    );
+    let options = format!(
+        "WITH RECURSIVE options (option) AS (VALUES (1) UNION ALL SELECT option + 1 FROM options WHERE option < {OPTIONS}) \
+         INSERT INTO tallies (poll, option, votes) SELECT number, option, {votes} FROM polls CROSS JOIN options"
+    );
+    let voters = "UPDATE polls SET voters = (SELECT sum(votes) FROM tallies WHERE poll = number)".to_owned();
+    for fill in [polls, options, voters] {
+        sqlx::query(AssertSqlSafe(fill)).execute(&mut connection).await.expect("filled");
+    }
+    connection.close().await.expect("closed");
+    let store = open(&path, &[]).await;
+    leaders::measure(title, &store).await;
+    store.shut_down().await;
 }
 
 async fn measure(spread: usize) {

@@ -168,17 +168,21 @@ pub(super) fn everything_comes_right_by_itself(history: &[Event]) -> Vec<Violati
     wrong.collect()
 }
 
-/// Watchers who were not last shown these tallies.
+/// Watchers who were not last shown these tallies, or nothing of a poll that they watch.
 #[must_use]
 pub fn every_watcher_sees_the_end(history: &[Event], tallies: &BTreeMap<Uuid, Counted>) -> Vec<Violation> {
-    let mut last: BTreeMap<(usize, Uuid), (usize, &Counted)> = BTreeMap::new();
+    let mut last: BTreeMap<(usize, Uuid), (usize, Option<&Counted>)> = BTreeMap::new();
     for (place, event) in history.iter().enumerate() {
-        if let What::Shown { watcher, poll, totals, .. } = &event.what {
-            last.insert((*watcher, *poll), (place, totals));
+        match &event.what {
+            What::Watching { watcher, polls } => last.extend(polls.iter().map(|poll| ((*watcher, *poll), (place, None)))),
+            What::Shown { watcher, poll, totals, .. } => {
+                last.insert((*watcher, *poll), (place, Some(totals)));
+            }
+            _ => {}
         }
     }
-    let differs = last.iter().filter(|((_, poll), (_, shown))| tallies.get(poll) != Some(shown));
-    let say = |((watcher, poll), (place, shown)): (&(usize, Uuid), &(usize, &Counted))| {
+    let differs = last.iter().filter(|((_, poll), (_, shown))| shown.is_none() || tallies.get(poll) != *shown);
+    let say = |((watcher, poll), (place, shown)): (&(usize, Uuid), &(usize, Option<&Counted>))| {
         let what = format!("watcher {watcher} last saw {shown:?} of poll {poll}, and the end is {:?}", tallies.get(poll));
         Violation::at("convergence", what, vec![*place])
     };

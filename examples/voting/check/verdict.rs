@@ -191,6 +191,7 @@ mod tests {
         events.push(What::Sent { attempt: 9, server: 1, ballot: ballot(3) });
         events.push(answered(9, Answer::Unknown { why: "a timeout".to_owned() }));
         events.push(What::Audited { poll: poll(), kept: total(), rows: total() });
+        events.push(What::Watching { watcher: 0, polls: vec![poll()] });
         events.push(shown(0, 5, total()));
         let events = events.into_iter().zip(0..).map(|(what, place)| Event { at_ms: place * 10, what }).collect();
 
@@ -400,6 +401,13 @@ mod tests {
         assert_eq!(after(shown(0, 5, total())), [""; 0]);
         assert_eq!(after(shown(1, 4, total())), [""; 0]);
         assert_eq!(after(shown(1, 4, less)), ["convergence"]);
+    }
+
+    #[test]
+    fn a_watcher_who_is_shown_nothing_is_found() {
+        let watching = What::Watching { watcher: 1, polls: vec![poll()] };
+        let (_, checks) = found(|events, _| events.push(Event { at_ms: 999, what: watching }));
+        assert_eq!(checks, ["convergence"]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What the benches of the stores share: polls, and votes that are spread over them, the same in every run.
 
+pub(crate) mod leaders;
+
 use polling_core::checkpoint::{Batch, Entry, Offset, Partition, PartitionBatch};
 use polling_core::clock::Timestamp;
 use polling_core::model::{Choices, OptionId, OwnerKey, Poll, PollDraft, Vote, VoteId, VoteKind, VoterKey};

@@ -328,7 +328,9 @@ async fn leaders_are_the_visible_options_of_open_polls_in_order(store: StoreUnde
     };
     let all = [(older.id, 3, 2), (older.id, 1, 1), (newer.id, 2, 1), (closing.id, 1, 1)];
     assert_eq!(read(10, NOW).await, all);
-    assert_eq!(read(2, NOW).await, all[..2]);
+    for limit in 1..all.len() {
+        assert_eq!(read(limit, NOW).await, all[..limit]);
+    }
     assert_eq!(read(10, at(5)).await, all[..3], "a poll past its closing time is not open");
 }
 
@@ -344,6 +346,12 @@ async fn a_random_history_equals_the_oracle(store: StoreUnderTest, seed: u64) {
     }
     assert_equals_the_oracle(&store, &history.votes).await;
     assert_eq!(conflicts, history.conflicts(), "the repeats that ask for something else");
+    // However many are asked for, they are the first of all.
+    let leaders = async |limit| store.tallies.leaders(limit, at(59)).await.expect("leaders are read");
+    let all = leaders(10_000).await;
+    for limit in 1..=all.len() {
+        assert_eq!(leaders(limit).await, all[..limit]);
+    }
 }
 
 async fn what_was_applied_outlives_the_store(mut store: StoreUnderTest) {

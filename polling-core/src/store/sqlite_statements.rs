@@ -169,12 +169,18 @@ pub(super) const CHECKPOINTS: &str = "SELECT log_partition, next_offset, last_di
 pub(super) const TALLIES: &str = "SELECT polls.id, polls.version, polls.voters, \
      (SELECT json_group_array(votes ORDER BY option) FROM tallies WHERE poll = polls.number) AS tally \
      FROM json_each(?1) AS item CROSS JOIN polls ON polls.id = unhex(item.value) WHERE polls.archived = 0";
-/// Polls before options, so that the options of polls which do not qualify are not even looked at.
-pub(super) const LEADERS: &str = "SELECT polls.id, tallies.option, tallies.votes \
-     FROM polls CROSS JOIN tallies ON tallies.poll = polls.number \
-     WHERE polls.archived = 0 AND polls.results = 'always' AND (polls.closes_at IS NULL OR polls.closes_at > ?1) \
-     AND (polls.opens_at IS NULL OR polls.opens_at <= ?1) AND tallies.votes > 0 \
-     ORDER BY tallies.votes DESC, polls.id, tallies.option LIMIT ?2";
+/// Polls before options, so that the options of polls which do not qualify are not even looked at. Nor are those of polls with fewer
+/// voters than the bar: so many votes have as many options as are asked for, of the polls with the most voters alone.
+pub(super) const LEADERS: &str = "WITH shown AS NOT MATERIALIZED (SELECT number, id, voters FROM polls \
+     WHERE archived = 0 AND results = 'always' AND (closes_at IS NULL OR closes_at > ?1) \
+     AND (opens_at IS NULL OR opens_at <= ?1) AND voters > 0), \
+     bar AS MATERIALIZED (SELECT coalesce((SELECT votes \
+     FROM (SELECT number FROM shown ORDER BY voters DESC LIMIT ?2) AS crowded CROSS JOIN tallies ON tallies.poll = crowded.number \
+     WHERE votes > 0 ORDER BY votes DESC LIMIT 1 OFFSET max(?2 - 1, 0)), 1) AS votes) \
+     SELECT shown.id, tallies.option, tallies.votes \
+     FROM bar CROSS JOIN shown ON shown.voters >= bar.votes \
+     CROSS JOIN tallies ON tallies.poll = shown.number AND tallies.votes >= bar.votes \
+     ORDER BY tallies.votes DESC, shown.id, tallies.option LIMIT ?2";
 /// Always one row, so that what is absent and what is present are of the same moment: `?1` the poll, archived or not, `?2`
 /// the voter, `?3` the vote id, `?4` the partition or NULL.
 pub(super) const OUTCOME: &str = select_polls!(

@@ -16,7 +16,7 @@ use hdrhistogram::Histogram;
 use support::child::{SERVE, Server};
 use support::load::{Load, NUMBER, Template, ask};
 use support::serving::{Variant, serve};
-use support::watchers::{Watchers, hello, make_poll};
+use support::watchers::{Watchers, hello, hello_to_many, make_poll};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufStream};
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
@@ -31,6 +31,9 @@ const TURNS: usize = 5;
 const CHANGES: usize = 20;
 /// Between a change that everybody has and the next: longer than frames are held back, so that nothing is conflated.
 const PAUSE: Duration = Duration::from_millis(60);
+/// Sockets that watch several polls, and how many.
+const MULTIPLEXED: usize = 1_000;
+const POLLS: [usize; 2] = [1, 100];
 /// How long idle sockets are looked at: two pings of each, and their answers, are a part of what they cost.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -50,6 +53,11 @@ fn main() {
     for watchers in WATCHERS {
         LocalSet::new().block_on(&runtime, measure(watchers));
     }
+    println!("\n| sockets of `/live` | polls on each | memory KiB/socket | bytes for each poll |");
+    println!("| ---: | ---: | ---: | ---: |");
+    for polls in POLLS {
+        LocalSet::new().block_on(&runtime, measure_multiplexed(polls));
+    }
 }
 
 async fn measure(count: usize) {
@@ -65,7 +73,7 @@ async fn measure(count: usize) {
     for turn in 0..TURNS {
         let before = server.resident_bytes();
         let mut watchers = Watchers::new();
-        watchers.add(server.api, count, &hello(&poll)).await;
+        watchers.add(server.api, count, hello(&poll).as_bytes()).await;
         watchers.seen.wait_for(count as u64).await;
         if turn == 0 {
             memory = server.resident_bytes().saturating_sub(before) / count as u64;
@@ -99,6 +107,25 @@ async fn measure(count: usize) {
     );
 }
 
+async fn measure_multiplexed(polls: usize) {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let server = Server::start(Variant::Memory, folder.path());
+    let mut ids = Vec::with_capacity(polls);
+    for _ in 0..polls {
+        ids.push(make_poll(&server, OPTIONS).await);
+    }
+    let (hello, mut watchers) = (hello_to_many(&ids), Watchers::new());
+    // The first has all of them made ready to be shown.
+    watchers.add(server.api, 1, &hello).await;
+    watchers.seen.wait_for(polls as u64).await;
+    let before = server.resident_bytes();
+    watchers.add(server.api, MULTIPLEXED, &hello).await;
+    watchers.seen.wait_for(((1 + MULTIPLEXED) * polls) as u64).await;
+    let memory = server.resident_bytes().saturating_sub(before) as f64 / MULTIPLEXED as f64;
+    assert_eq!(watchers.len(), 1 + MULTIPLEXED, "none hung up");
+    println!("| {MULTIPLEXED} | {polls} | {:.1} | {:.0} |", memory / 1024.0, memory / polls as f64);
+}
+
 /// Microseconds of a frame in the loop of `write(2)`.
 async fn floor(count: usize, bytes: u64) -> f64 {
     let server = Server::start_named(FLOOR, std::path::Path::new("none"));
@@ -106,7 +133,7 @@ async fn floor(count: usize, bytes: u64) -> f64 {
     control.write_all(format!("accept {count}\n").as_bytes()).await.expect("taken");
     control.flush().await.expect("taken");
     let mut watchers = Watchers::new();
-    watchers.add(server.api, count, "").await;
+    watchers.add(server.api, count, b"").await;
     answered(&mut control).await;
     let started = server.processor_time();
     for _ in 0..CHANGES {

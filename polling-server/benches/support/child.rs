@@ -56,8 +56,22 @@ impl Server {
 
     /// Bytes of memory that it holds now.
     pub(crate) fn resident_bytes(&self) -> u64 {
+        self.bytes("VmRSS:")
+    }
+
+    /// The most bytes of memory that it held at a time, since it began or since the last call of [`forget_peak`](Self::forget_peak).
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        self.bytes("VmHWM:")
+    }
+
+    /// Begins to look for the most anew.
+    pub(crate) fn forget_peak(&self) {
+        std::fs::write(self.path("clear_refs"), "5").expect("the system lets us");
+    }
+
+    fn bytes(&self, name: &str) -> u64 {
         let status = self.read("status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it is told");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("it is told");
         let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
         kibibytes * 1024
     }

@@ -35,8 +35,21 @@ pub(crate) async fn make_poll(server: &Server, options: usize) -> String {
 
 /// What a client says first to watch the poll.
 pub(crate) fn hello(poll: &str) -> String {
+    hello_at(&format!("/polls/{poll}/live"))
+}
+
+/// What a client says first to watch all of these polls on one socket.
+pub(crate) fn hello_to_many(polls: &[String]) -> Vec<u8> {
+    let wish = serde_json::json!({ "subscribe": polls }).to_string();
+    let length = u16::try_from(wish.len()).expect("a short message").to_be_bytes();
+    // Under a mask of zeros.
+    let head = [TEXT, 0x80 | 126, length[0], length[1], 0, 0, 0, 0];
+    [hello_at("/live").as_bytes(), &head, wish.as_bytes()].concat()
+}
+
+fn hello_at(path: &str) -> String {
     format!(
-        "GET /polls/{poll}/live HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+        "GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
          sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
     )
 }
@@ -48,8 +61,9 @@ pub(crate) struct Seen {
     bytes: Cell<u64>,
     until: Cell<u64>,
     reached: Notify,
-    /// Since when frames are timed, and what was found.
-    timed: RefCell<Option<(Instant, Histogram<u64>)>>,
+    /// From when the frames are timed that come now.
+    since: Cell<Option<Instant>>,
+    times: RefCell<Option<Histogram<u64>>>,
 }
 
 impl Seen {
@@ -71,22 +85,21 @@ impl Seen {
         self.bytes.get() / self.frames.get().max(1)
     }
 
-    /// Times the frames that come from now on.
-    pub(crate) fn time(&self) {
-        let mut timed = self.timed.borrow_mut();
-        let histogram = timed.take().map(|(_, histogram)| histogram);
-        let histogram = histogram.unwrap_or_else(|| Histogram::new_with_bounds(1, 60_000_000, 3).expect("sound bounds"));
-        *timed = Some((Instant::now(), histogram));
+    /// Times the frames that come from now on, from this moment on; `None`: does not.
+    pub(crate) fn time(&self, since: Option<Instant>) {
+        self.since.set(since);
     }
 
-    /// Microseconds from the last call of [`time`](Self::time) to each frame since the last call of this.
+    /// The microseconds to each frame that was timed since the last call of this.
     pub(crate) fn take_times(&self) -> Histogram<u64> {
-        self.timed.borrow_mut().take().expect("frames were timed").1
+        self.times.take().expect("frames were timed")
     }
 
     fn note(&self, bytes: u64) {
-        if let Some((since, histogram)) = &mut *self.timed.borrow_mut() {
-            histogram.saturating_record(since.elapsed().as_micros() as u64);
+        if let Some(since) = self.since.get() {
+            let mut times = self.times.borrow_mut();
+            let times = times.get_or_insert_with(|| Histogram::new_with_bounds(1, 60_000_000, 3).expect("sound bounds"));
+            times.saturating_record(since.elapsed().as_micros() as u64);
         }
         self.bytes.set(self.bytes.get() + bytes);
         self.frames.set(self.frames.get() + 1);
@@ -110,11 +123,11 @@ impl Watchers {
     }
 
     /// Adds so many, each of which sends `hello` first. Must run in a local set.
-    pub(crate) async fn add(&mut self, server: SocketAddr, count: usize, hello: &str) {
+    pub(crate) async fn add(&mut self, server: SocketAddr, count: usize, hello: &[u8]) {
         let buffer = Rc::new(RefCell::new(vec![0; READ_BYTES]));
         for _ in 0..count {
             let mut stream = connect(server).await;
-            stream.write_all(hello.as_bytes()).await.expect("the server takes it");
+            stream.write_all(hello).await.expect("the server takes it");
             let reader = Reader {
                 stream,
                 seen: Rc::clone(&self.seen),

@@ -58,6 +58,7 @@ impl Kind {
 pub(crate) struct Crowd {
     signals: Option<UnboundedSender<()>>,
     answers: UnboundedReceiver<()>,
+    is_coming: bool,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -80,17 +81,29 @@ impl Crowd {
                 }
             });
         });
-        Self { signals: Some(signals), answers, thread: Some(thread) }
+        Self { signals: Some(signals), answers, is_coming: false, thread: Some(thread) }
     }
 
-    /// Gives the signal.
-    pub(crate) fn burst(&self) {
-        self.signals.as_ref().expect("not dropped").send(()).expect("the crowd is there");
+    /// Gives the signal, unless those who were called last are still coming.
+    pub(crate) fn burst(&mut self) {
+        if !self.is_coming() {
+            self.signals.as_ref().expect("not dropped").send(()).expect("the crowd is there");
+            self.is_coming = true;
+        }
+    }
+
+    /// Whether some have not come yet who were called.
+    pub(crate) fn is_coming(&mut self) -> bool {
+        self.is_coming &= self.answers.try_recv().is_err();
+        self.is_coming
     }
 
     /// Waits until all have come who were called.
     pub(crate) async fn wait(&mut self) {
-        self.answers.recv().await.expect("the crowd is there");
+        if self.is_coming {
+            self.answers.recv().await.expect("the crowd is there");
+            self.is_coming = false;
+        }
     }
 }
 
@@ -112,7 +125,7 @@ async fn come_at_once(kind: Kind, server: SocketAddr, hello: &str) {
         }
         Kind::Returning => {
             let mut watchers = Watchers::new();
-            watchers.add(server, MANY, hello).await;
+            watchers.add(server, MANY, hello.as_bytes()).await;
             watchers.seen.wait_for(MANY as u64).await;
         }
         Kind::Nobody | Kind::Stopped | Kind::Dripping => {}

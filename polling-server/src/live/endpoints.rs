@@ -82,7 +82,7 @@ impl Live {
     /// `forbidden`, `validation`, `rate-limited`, `unavailable`, all before the upgrade.
     pub fn multiplexed(&self, request: &Request) -> Result<Response, Problem> {
         self.check_origin(request)?;
-        let viewer = Box::new(self.viewer(request, None)?);
+        let viewer = self.viewer(request, None)?;
         let (place, shutdown) = (self.enter(request)?, self.shutdown.clone());
         Ok(upgrade(request, move |socket| Session::new(socket, Some(viewer), place).show_on_request(shutdown)))
     }

@@ -20,3 +20,4 @@ pub mod standings;
 pub mod through;
 pub mod viewer;
 pub mod views;
+pub mod wishes;

@@ -8,7 +8,7 @@ use futures_util::{FutureExt, SinkExt, StreamExt};
 use polling_core::model::{PollId, Version};
 use polling_core::shutdown::Shutdown;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 use tokio_stream::StreamMap;
 use tokio_stream::wrappers::WatchStream;
 use tokio_tungstenite::tungstenite::error::CapacityError;
@@ -23,6 +23,7 @@ use super::hub::Watched;
 use super::message::Request;
 use super::shown::{Shown, ShownBoard};
 use super::viewer::{Viewer, WatchedPoll};
+use super::wishes::{Answer, Granted, Wish, Wishes};
 use crate::api::problem::Problem;
 use crate::api::problem_kind::ProblemKind;
 
@@ -36,7 +37,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(25);
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Polls that one socket may watch.
 pub const POLLS_MAX: usize = 100;
-/// Polls that one socket may watch in its life: what was shown of each is remembered, so that nothing is shown again that is not newer.
+/// Polls that one socket may ask for in its life: what was shown of each is remembered, so that nothing is shown again that is not newer.
 const SHOWN_MAX: usize = 10 * POLLS_MAX;
 /// Bad messages in a row after which the socket is closed.
 const BAD_MESSAGES_MAX: u32 = 10;
@@ -47,8 +48,8 @@ pub const STAGGER: Duration = Duration::from_secs(2);
 pub struct Session<P> {
     socket: Socket,
     _place: P,
-    /// Who may say what to watch; `None`: nobody.
-    viewer: Option<Box<Viewer>>,
+    /// What the client asked for; `None`: it may not say what to watch. Boxed, because most sockets watch one poll.
+    wishes: Option<Box<Wishes>>,
     polls: StreamMap<PollId, WatchStream<PollNews>>,
     leaderboard: StreamMap<(), WatchStream<Option<BoardFrame>>>,
     /// For each poll, what was sent last: nothing that is not newer is sent.
@@ -56,10 +57,12 @@ pub struct Session<P> {
     leaderboard_shown: ShownBoard,
     /// Those of the watched polls whose hidden results the viewer may see.
     insider_of: HashSet<PollId>,
-    /// Bad messages since the last good one.
+    /// Messages that were heard, which numbers them.
+    messages: u64,
+    /// The last of them that got a complaint.
+    complained: u64,
+    /// How many got one since the last one that got none, and since anything that was asked for could be shown.
     bad_messages: u32,
-    /// Whether the message at hand got a complaint.
-    complained: bool,
     /// Whether everything was sent that was put there to be sent.
     is_flushed: bool,
     heard: Instant,
@@ -79,19 +82,20 @@ impl<P: Send> Session<P> {
     /// A session that shows nothing yet. A `viewer` may say what to watch, and without one no messages are taken. Boxed, because it is
     /// handed on from one future to the next, and each would have room for it.
     #[must_use]
-    pub fn new(socket: Socket, viewer: Option<Box<Viewer>>, place: P) -> Box<Self> {
+    pub fn new(socket: Socket, viewer: Option<Viewer>, place: P) -> Box<Self> {
         Box::new(Self {
             socket,
             _place: place,
-            viewer,
+            wishes: viewer.map(|viewer| Box::new(Wishes::new(viewer))),
             // Most sockets watch one.
             polls: StreamMap::with_capacity(1),
             leaderboard: StreamMap::new(),
             shown: HashMap::new(),
             leaderboard_shown: ShownBoard::default(),
             insider_of: HashSet::new(),
+            messages: 0,
+            complained: 0,
             bad_messages: 0,
-            complained: false,
             is_flushed: true,
             heard: Instant::now(),
         })
@@ -141,6 +145,7 @@ impl<P: Send> Session<P> {
                 message = self.socket.next() => Box::pin(self.hear(message)).await,
                 Some((poll, news)) = self.polls.next(), if !self.polls.is_empty() => self.show(poll, news).await,
                 Some(((), frame)) = self.leaderboard.next(), if !self.leaderboard.is_empty() => self.show_board(frame).await,
+                Some(answer) = next_answer(&mut self.wishes) => Box::pin(self.tell(answer)).await,
                 _ = ping.tick() => Box::pin(self.ping()).await,
                 () = &mut leave => Err(close_with(CloseCode::Restart, leaving())),
             };
@@ -211,7 +216,7 @@ impl<P: Send> Session<P> {
             PollNews::Gone => {
                 self.forget(poll);
                 self.send(error_frame(&Problem::new(ProblemKind::PollNotFound), Some(poll))).await?;
-                if self.viewer.is_some() { Ok(()) } else { Err(close_with(CloseCode::Normal, "the poll is gone")) }
+                if self.wishes.is_some() { Ok(()) } else { Err(close_with(CloseCode::Normal, "the poll is gone")) }
             }
         }
     }
@@ -235,6 +240,7 @@ impl<P: Send> Session<P> {
     fn forget(&mut self, poll: PollId) {
         self.polls.remove(&poll);
         self.insider_of.remove(&poll);
+        self.take_back(Some(poll));
     }
 
     async fn hear(&mut self, message: Option<Result<Message, SocketError>>) -> Step {
@@ -255,76 +261,102 @@ impl<P: Send> Session<P> {
     }
 
     async fn answer(&mut self, message: &[u8]) -> Step {
-        self.complained = false;
+        self.messages += 1;
         self.act_on(message).await?;
-        if !self.complained {
+        // Of a message that waits for the store nobody knows yet how good it is.
+        if self.complained < self.messages && self.wishes.as_ref().is_none_or(|wishes| wishes.is_empty()) {
             self.bad_messages = 0;
-            return Ok(());
-        }
-        self.bad_messages += 1;
-        if self.bad_messages > BAD_MESSAGES_MAX {
-            return Err(close_with(CloseCode::Policy, "too many messages that could not be served"));
         }
         Ok(())
     }
 
     async fn act_on(&mut self, message: &[u8]) -> Step {
-        let Some(deadline) = self.viewer.as_ref().map(|viewer| viewer.deadline()) else {
-            return self.complain(&Problem::with_detail(ProblemKind::Validation, "this socket takes no messages"), None).await;
-        };
+        if self.wishes.is_none() {
+            let problem = Problem::with_detail(ProblemKind::Validation, "this socket takes no messages");
+            return self.complain(self.messages, &problem, None).await;
+        }
         let request = match Request::parse(message) {
             Ok(request) => request,
-            Err(problem) => return self.complain(&problem, None).await,
+            Err(problem) => return self.complain(self.messages, &problem, None).await,
         };
         for poll in request.unsubscribe {
             self.forget(poll);
         }
-        // For all that the message asks, so that a store which does not answer keeps no other message waiting for longer.
-        let until = Instant::now() + deadline;
         for poll in request.subscribe {
-            self.subscribe(poll, until).await?;
+            self.subscribe(poll).await?;
         }
         match request.leaderboard {
-            Some(true) if self.leaderboard.is_empty() => self.subscribe_to_leaderboard(until).await,
+            Some(true) if self.leaderboard.is_empty() => self.wish(None).await,
             Some(false) => {
                 self.leaderboard.clear();
+                self.take_back(None);
                 Ok(())
             }
             _ => Ok(()),
         }
     }
 
-    async fn subscribe(&mut self, poll: PollId, until: Instant) -> Step {
-        let Some(viewer) = self.viewer.as_ref().filter(|_| !self.polls.contains_key(&poll)) else { return Ok(()) };
-        let bound = if self.polls.len() >= POLLS_MAX {
+    async fn subscribe(&mut self, poll: PollId) -> Step {
+        let Some(wishes) = &self.wishes else { return Ok(()) };
+        if self.polls.contains_key(&poll) || wishes.has(Some(poll)) {
+            return Ok(());
+        }
+        let bound = if self.polls.len() + wishes.polls() >= POLLS_MAX {
             Some("a socket watches at most 100 polls")
         } else if self.shown.len() >= SHOWN_MAX && !self.shown.contains_key(&poll) {
-            Some("a socket watches at most 1000 different polls in its life; open another")
+            Some("a socket asks for at most 1000 different polls in its life; open another")
         } else {
             None
         };
         if let Some(bound) = bound {
-            return self.complain(&Problem::with_detail(ProblemKind::Validation, bound), Some(poll)).await;
+            return self.complain(self.messages, &Problem::with_detail(ProblemKind::Validation, bound), Some(poll)).await;
         }
-        match in_time(until, viewer.watch_poll(poll)).await {
-            Ok(watched) => self.add_poll(poll, watched).await,
-            Err(problem) => self.complain(&problem, Some(poll)).await,
+        self.shown.entry(poll).or_default();
+        self.wish(Some(poll)).await
+    }
+
+    async fn wish(&mut self, wish: Wish) -> Step {
+        match self.wishes.as_mut().and_then(|wishes| wishes.make(self.messages, wish)) {
+            Some(answer) => self.tell(answer).await,
+            None => Ok(()),
         }
     }
 
-    async fn subscribe_to_leaderboard(&mut self, until: Instant) -> Step {
-        let Some(viewer) = &self.viewer else { return Ok(()) };
-        match in_time(until, viewer.watch_leaderboard()).await {
-            Ok((first, frames)) => self.add_leaderboard(first, frames).await,
-            Err(problem) => self.complain(&problem, None).await,
+    fn take_back(&mut self, wish: Wish) {
+        if let Some(wishes) = &mut self.wishes {
+            wishes.take_back(wish);
+        }
+    }
+
+    /// Shows what was asked for, or says why it cannot be shown.
+    async fn tell(&mut self, Answer { message, wish, granted }: Answer) -> Step {
+        if granted.is_ok() {
+            self.bad_messages = 0;
+        }
+        match granted {
+            Ok(Granted::Poll(poll, watched)) => self.add_poll(poll, watched).await,
+            Ok(Granted::Leaderboard(first, frames)) => self.add_leaderboard(first, frames).await,
+            Err(problem) => self.complain(message, &problem, wish).await,
         }
     }
 
     /// A message counts once, however many complaints it gets: a hundred polls of a dashboard may have been archived.
-    async fn complain(&mut self, problem: &Problem, poll: Option<PollId>) -> Step {
-        self.complained = true;
-        self.send(error_frame(problem, poll)).await
+    async fn complain(&mut self, message: u64, problem: &Problem, poll: Option<PollId>) -> Step {
+        if self.complained < message {
+            self.complained = message;
+            self.bad_messages += 1;
+        }
+        self.send(error_frame(problem, poll)).await?;
+        if self.bad_messages > BAD_MESSAGES_MAX {
+            return Err(close_with(CloseCode::Policy, "too many messages that could not be served"));
+        }
+        Ok(())
     }
+}
+
+/// What was asked for and can be answered now; `None` when nothing is waited for.
+async fn next_answer(wishes: &mut Option<Box<Wishes>>) -> Option<Answer> {
+    wishes.as_mut()?.next().await
 }
 
 /// Why we close.
@@ -347,9 +379,4 @@ async fn taken(sending: impl Future<Output = Result<(), SocketError>>) -> Step {
             Err(close_with(CloseCode::Again, "the frames were not taken in time"))
         }
     }
-}
-
-/// Waits for the store until then.
-async fn in_time<T>(until: Instant, call: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
-    timeout_at(until, call).await.unwrap_or_else(|_| Err(Problem::new(ProblemKind::Unavailable)))
 }

@@ -19,6 +19,8 @@ struct News {
     tally: Option<Tally>,
     /// Whether something changed that a tally does not say.
     is_changed: bool,
+    /// Whether it is worked in. It is kept while the store is scanned, for the board that comes of that, which may not have it.
+    is_settled: bool,
 }
 
 /// The board, and what it has not seen yet.
@@ -98,7 +100,7 @@ impl Standings {
     fn note(&mut self, poll: PollId, update: &Update) {
         self.noted += 1;
         let news = self.waiting.entry(poll).or_default();
-        news.number = self.noted;
+        (news.number, news.is_settled) = (self.noted, false);
         match update {
             Update::Tally(tally) if news.tally.as_ref().is_none_or(|known| known.version < tally.version) => {
                 news.tally = Some(tally.clone());
@@ -152,7 +154,7 @@ impl Standings {
     /// Whether everything is worked in, and nothing is missing.
     #[must_use]
     pub fn is_current(&self) -> bool {
-        self.unfilled.is_none() && self.waiting.is_empty() && !self.board.is_thin()
+        self.unfilled.is_none() && self.waiting.values().all(|news| news.is_settled) && !self.board.is_thin()
     }
 
     /// Notes that the store is being scanned; answers the news that are sure to be in it. One scan at a time.
@@ -164,6 +166,7 @@ impl Standings {
     /// Notes that the scan has ended, however it did.
     pub fn end_scan(&mut self) {
         self.is_scanning = false;
+        self.waiting.retain(|_, news| !news.is_settled);
     }
 
     /// Starts anew from a scan of the store that has all news up to `begun`. `tallies` are read after it, of the polls that are shown:
@@ -171,7 +174,10 @@ impl Standings {
     pub fn fill(&mut self, begun: u64, leaders: &[Leader], tallies: &[Tally]) {
         self.board.fill(leaders, leaders.len() < BOARD_OPTIONS_MAX);
         tallies.iter().for_each(|tally| self.update(tally));
-        self.waiting.retain(|_, news| news.number > begun);
+        self.waiting.retain(|_, news| {
+            news.is_settled = false;
+            news.number > begun
+        });
         self.unfilled = self.unfilled.filter(|&since| since > begun);
         self.is_known = true;
     }
@@ -179,17 +185,21 @@ impl Standings {
     /// Works in the news that say enough by themselves; answers the polls that have to be looked at, each with the number of its latest
     /// news, those that have waited longest first.
     pub fn settle(&mut self) -> Vec<(PollId, u64)> {
-        let Self { board, waiting, .. } = self;
-        waiting.retain(|&poll, news| match &news.tally {
-            _ if news.is_changed => true,
-            Some(tally) if board.holds(poll) => {
-                board.update(tally);
-                false
-            }
-            Some(tally) => board.concerns(tally),
-            None => false,
+        let Self { board, waiting, is_scanning, .. } = self;
+        waiting.retain(|&poll, news| {
+            news.is_settled |= match &news.tally {
+                _ if news.is_changed => false,
+                Some(tally) if board.holds(poll) => {
+                    board.update(tally);
+                    true
+                }
+                Some(tally) => !board.concerns(tally),
+                None => true,
+            };
+            *is_scanning || !news.is_settled
         });
-        let mut waiting: Vec<(PollId, u64)> = waiting.iter().map(|(&poll, news)| (poll, news.number)).collect();
+        let unsettled = waiting.iter().filter(|(_, news)| !news.is_settled);
+        let mut waiting: Vec<(PollId, u64)> = unsettled.map(|(&poll, news)| (poll, news.number)).collect();
         waiting.sort_unstable_by_key(|&(_, number)| number);
         waiting
     }
@@ -206,8 +216,11 @@ impl Standings {
             }
             None => self.board.remove_poll(poll),
         }
-        if is_fresh && self.waiting.get(&poll).is_some_and(|news| news.number == number) {
-            self.waiting.remove(&poll);
+        if let Some(news) = self.waiting.get_mut(&poll).filter(|news| is_fresh && news.number == number) {
+            news.is_settled = true;
+            if !self.is_scanning {
+                self.waiting.remove(&poll);
+            }
         }
     }
 }

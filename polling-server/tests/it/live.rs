@@ -160,7 +160,7 @@ impl Client {
         }
     }
 
-    async fn closed(&mut self) -> CloseCode {
+    pub(crate) async fn closed(&mut self) -> CloseCode {
         self.closed_because().await.0
     }
 
@@ -183,7 +183,7 @@ impl Client {
     }
 
     /// Nothing comes before the answer to a message that is always answered.
-    async fn is_silent(&mut self) {
+    pub(crate) async fn is_silent(&mut self) {
         self.say(&json!({"subscribe": ["nothing"]})).await;
         assert_eq!(self.frame().await["type"], "error");
     }

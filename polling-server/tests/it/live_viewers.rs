@@ -1,16 +1,20 @@
 //! What a socket shows to whom, and when the store does not say.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use polling_core::checkpoint::{Batch, Checkpoint};
-use polling_core::clock::Timestamp;
+use polling_core::clock::{Clock, SystemClock, Timestamp};
 use polling_core::model::{History, Poll, PollDraft, PollId, Receipt, Resolution, ResultsVisibility, Steps, Tally, VoterKey};
 use polling_core::secret::OwnerToken;
-use polling_core::store::{Applied, CountedVote, Leader, StoreError, TallyStore};
+use polling_core::store::memory::MemoryStore;
+use polling_core::store::{Applied, CountedVote, Leader, PollStore, StoreError, TallyStore};
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::live::{Client, Server, live};
+use crate::store::WatchedStore;
 
 fn after_vote(draft: &mut PollDraft) {
     draft.results = ResultsVisibility::AfterVote;
@@ -134,4 +138,78 @@ async fn a_store_that_does_not_answer_is_unavailable_and_the_socket_stays() {
     assert_eq!((&frame["type"], &frame["problem"]), (&json!("error"), &json!("/problems/unavailable")));
     client.say(&subscribe(&[&poll])).await;
     assert!(shows_votes::<1>(&mut client).await[0]);
+}
+
+/// A server whose requests wait for the store for longer than a test does, and the store.
+async fn start_over_held_up_store() -> (Server, Arc<WatchedStore>) {
+    let store = WatchedStore::over(Arc::new(MemoryStore::default()));
+    let over = |backends: &mut polling_core::open::Backends| {
+        backends.polls = Arc::clone(&store) as Arc<dyn PollStore>;
+        backends.tallies = Arc::clone(&store) as Arc<dyn TallyStore>;
+    };
+    (Server::start_over(&["--handler-deadline", "5m"], over).await, store)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_that_is_slow_to_be_read_keeps_nothing_else_on_the_socket_waiting() {
+    let (server, store) = start_over_held_up_store().await;
+    let (slow, first, second) = (server.create(|_| {}).await, server.create(|_| {}).await, server.create(|_| {}).await);
+    store.held_up.send_modify(|held_up| held_up.extend([slow.id]));
+    let mut client = server.connect("/live").await;
+    client.say(&subscribe(&[&slow, &first])).await;
+    assert_eq!(client.frame().await["poll_id"], first.id.to_string(), "the snapshot comes at once");
+    server.vote(&first, 1).await;
+    assert_eq!(client.frame().await["voters"], 1, "and so does news");
+    client.say(&subscribe(&[&slow, &second])).await;
+    assert_eq!(client.frame().await["poll_id"], second.id.to_string(), "and whatever else is asked for");
+    store.held_up.send_modify(HashSet::clear);
+    assert_eq!(client.frame().await["poll_id"], slow.id.to_string(), "once, although it was asked for twice");
+    client.is_silent().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_wanted_any_more_when_it_is_read_at_last_is_not_shown() {
+    let (server, store) = start_over_held_up_store().await;
+    let (slow, other) = (server.create(|_| {}).await, server.create(|_| {}).await);
+    store.held_up.send_modify(|held_up| held_up.extend([slow.id, other.id]));
+    let mut client = server.connect("/live").await;
+    client.say(&subscribe(&[&slow, &other])).await;
+    client.say(&json!({ "unsubscribe": [slow.id.to_string(), other.id.to_string()] })).await;
+    client.say(&subscribe(&[&other])).await;
+    client.is_silent().await;
+    store.held_up.send_modify(HashSet::clear);
+    assert_eq!(client.frame().await["poll_id"], other.id.to_string());
+    client.is_silent().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_changes_its_mind_has_no_more_and_more_begun_for_it() {
+    let (server, store) = start_over_held_up_store().await;
+    let unknown: Vec<PollId> = (0..201).map(|_| PollId::new(SystemClock.now())).collect();
+    store.held_up.send_modify(|held_up| held_up.extend(unknown.iter().copied()));
+    let mut client = server.connect("/live").await;
+    for some in unknown.chunks(100) {
+        let some: Vec<String> = some.iter().map(PollId::to_string).collect();
+        client.say(&json!({ "subscribe": some })).await;
+        client.say(&json!({ "unsubscribe": some })).await;
+    }
+    let refused = client.frame().await;
+    assert_eq!((&refused["status"], &refused["poll_id"]), (&json!(503), &json!(unknown[200].to_string())));
+    client.is_silent().await;
+    store.held_up.send_modify(HashSet::clear);
+    client.is_silent().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_the_store_finds_bad_are_bad_messages() {
+    let (server, store) = start_over_held_up_store().await;
+    let unknown: Vec<PollId> = (0..11).map(|_| PollId::new(SystemClock.now())).collect();
+    store.held_up.send_modify(|held_up| held_up.extend(unknown.iter().copied()));
+    let mut client = server.connect("/live").await;
+    for poll in &unknown {
+        client.say(&json!({ "subscribe": [poll.to_string()] })).await;
+    }
+    client.say(&json!({})).await;
+    store.held_up.send_modify(HashSet::clear);
+    assert_eq!(client.closed().await, CloseCode::Policy);
 }

@@ -17,6 +17,7 @@ mod process;
 mod running;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod standings;
 mod store;
 mod transport;
 mod transport_refusals;

@@ -26,6 +26,8 @@ pub(crate) struct WatchedStore {
     pub(crate) is_away: AtomicBool,
     /// Whether scans have to wait.
     pub(crate) is_slow: watch::Sender<bool>,
+    /// Polls that cannot be read before they are taken out.
+    pub(crate) held_up: watch::Sender<HashSet<PollId>>,
 }
 
 impl WatchedStore {
@@ -37,6 +39,7 @@ impl WatchedStore {
             damaged: Mutex::default(),
             is_away: AtomicBool::new(false),
             is_slow: watch::Sender::new(false),
+            held_up: watch::Sender::default(),
         })
     }
 
@@ -53,6 +56,7 @@ impl PollStore for WatchedStore {
 
     async fn read(&self, poll: PollId) -> Result<Option<PollSnapshot>, StoreError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
+        self.held_up.subscribe().wait_for(|held_up| !held_up.contains(&poll)).await.expect("the store lives");
         self.check()?;
         if self.damaged.lock().expect("nobody panicked").contains(&poll) {
             return Err(StoreError::Damaged("the options of a poll cannot be read".into()));

@@ -50,6 +50,33 @@ test("a poll is created, voted in at one window, and moves at another without a 
   assert.equal((await author.getByText(token).count()) + (await author.locator(".token").count()), 0, "the token is shown once");
 });
 
+test("where the browser keeps nothing, the owner sees the token and uses it", async (context) => {
+  const page = await visitor(context);
+  await page.addInitScript(() => {
+    Object.defineProperty(window, "localStorage", {
+      get() {
+        throw new DOMException("The user keeps nothing", "SecurityError");
+      },
+    });
+  });
+  await open(page, "/new");
+  await page.getByLabel("Question").fill("Forgetful?");
+  await page.getByLabel("Option 1", { exact: true }).fill("Yes");
+  await page.getByLabel("Option 2", { exact: true }).fill("No");
+  await page.getByRole("button", { name: "Create the poll" }).click();
+  const token = await page.getByLabel("Owner token", { exact: true }).inputValue();
+  assert.ok(token.length > 20);
+  await page.getByText("this browser does not keep it").waitFor();
+
+  await page.reload();
+  await page.getByText("Is this your poll?").click();
+  await page.getByLabel("Owner token").fill(token);
+  await page.getByRole("button", { name: "Use the owner token" }).click();
+  await page.getByRole("button", { name: "Close the poll" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Close the poll" }).click();
+  await page.getByText("Voting has ended.").waitFor();
+});
+
 test("what the server refuses is shown at the fields", async (context) => {
   const page = await open(await visitor(context, { expected: [/\/polls$/] }), "/new");
   await page.getByLabel("Option 1", { exact: true }).fill("same");

@@ -27,7 +27,7 @@ export function tokenNotice(poll) {
         { class: "notice good token" },
         element("h2", {}, text("owner.created")),
         copyField(text("owner.token"), token),
-        element("p", { class: "note" }, text("owner.once")),
+        element("p", { class: "note" }, text(memory.owner.isKept(poll.id) ? "owner.once" : "owner.unkept")),
       )
     : null;
 }

@@ -116,6 +116,8 @@ export const de = {
   "owner.token": "Eigentümer-Token",
   "owner.once":
     "Er wird nur jetzt gezeigt. Er bleibt in diesem Browser; mit einer Kopie schließen Sie die Umfrage auch anderswo.",
+  "owner.unkept":
+    "Kopieren Sie ihn jetzt: Dieser Browser behält ihn nicht, und ohne ihn kann niemand die Umfrage schließen oder archivieren.",
   "owner.close": "Umfrage schließen",
   "owner.archive": "Archivieren",
   "owner.export": "CSV exportieren",

@@ -114,6 +114,7 @@ export const en = {
   "owner.created": "Your poll is ready",
   "owner.token": "Owner token",
   "owner.once": "This is shown only now. It stays in this browser; keep a copy to close the poll from elsewhere.",
+  "owner.unkept": "Copy it now: this browser does not keep it, and without it nobody can close or archive the poll.",
   "owner.close": "Close the poll",
   "owner.archive": "Archive",
   "owner.export": "Export CSV",

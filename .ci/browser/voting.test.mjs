@@ -289,3 +289,24 @@ test("where no socket can be had, results come by asking", async (context) => {
   await castVotes(poll, [1, 3]);
   await shows(share(page, "No"), "75%");
 });
+
+test("where each socket is cut after its first frame, they come ever more seldom, and results by asking between them", async (context) => {
+  const poll = await createPoll({ question: "Cut off?", options: ["Yes", "No"] });
+  const page = await visitor(context);
+  const attempts = [];
+  await page.routeWebSocket(/\/live/, (socket) => {
+    attempts.push(Date.now());
+    socket.connectToServer().onMessage((message) => {
+      socket.send(message);
+      socket.close();
+    });
+  });
+  await open(page, path(poll));
+  // The fourth pause is at least two seconds, and the first at most half a second.
+  await until(() => attempts.length === 5);
+  const pauses = attempts.slice(1).map((at, index) => at - attempts[index]);
+  assert.ok(pauses[3] >= 2000 && pauses[0] < pauses[3], `${pauses}`);
+  await page.locator('.phase[data-phase="polling"]').waitFor();
+  await castVotes(poll, [1, 3]);
+  await shows(share(page, "No"), "75%");
+});

@@ -51,21 +51,30 @@ test("after some failures in a row the server is asked in the old way, until a s
   assert.equal(run(state, "retry", "opened").phase, "live");
 });
 
-test("a socket that is closed as soon as it opens is a failure, and one that was well is not held against the next", () => {
+test("a socket that is closed soon after it opened is a failure, and one that was well is not held against the next", () => {
   const state = run(START, failed, "retry", "opened");
   assert.equal(run(state, failed).failures, 2);
+  assert.equal(run(state, { type: "closed", lasted: 59_000 }).failures, 2);
   assert.equal(run(state, { type: "closed", lasted: WELL_AFTER }).failures, 1);
-  assert.equal(run(state, "heard", failed).failures, 1);
+});
+
+test("sockets that are cut again and again lead to growing pauses, and to asking", () => {
+  let state = START;
+  for (let failures = 1; failures < 10; failures += 1) {
+    state = run(state, "opened", { type: "closed", lasted: 30_000 }, "retry");
+    assert.equal(state.failures, failures);
+  }
+  assert.equal(state.phase, "polling");
 });
 
 test("without a network nothing is tried until it is back", () => {
-  const state = run(START, "opened", "heard", "offline");
+  const state = run(START, "opened", "offline");
   assert.equal(state.phase, "offline");
   assert.equal(run(state, "online").phase, "connecting");
 });
 
 test("the end is the end", () => {
-  assert.equal(run(START, "ended", "opened", "heard", failed, "online").phase, "ended");
+  assert.equal(run(START, "ended", "opened", failed, "online").phase, "ended");
 });
 
 test("a throttle passes the first at once, then the newest once in the interval", () => {

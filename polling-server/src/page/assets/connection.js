@@ -3,15 +3,18 @@
 
 /** Failures in a row after which the server is asked in the old way, beside further attempts. */
 export const POLL_AFTER = 3;
-/** A socket that was open for so many milliseconds was well, and its end is a first failure. */
-export const WELL_AFTER = 5000;
+/**
+ * A socket that was open for so many milliseconds was well, and its end is a first failure. That it brought a frame says nothing: each
+ * begins with one, also where a proxy cuts it a second later.
+ */
+export const WELL_AFTER = 60_000;
 
 export const START = { phase: "connecting", failures: 0 };
 
 /**
  * What comes after an event:
  *
- * - `opened`: a socket is open; `heard`: a frame came; `closed` (with `lasted`, milliseconds open): it is gone, or never opened;
+ * - `opened`: a socket is open; `closed` (with `lasted`, milliseconds open): it is gone, or never opened;
  * - `retry`: the pause is over; `offline`, `online`: what the browser says of its network; `ended`: nothing more will come.
  *
  * Phases: `connecting`, `live`, `waiting` (for the next attempt), `polling` (the same, while asking every few seconds),
@@ -24,8 +27,6 @@ export function after(state, event) {
   switch (event.type) {
     case "opened":
       return { ...state, phase: "live" };
-    case "heard":
-      return { phase: "live", failures: 0 };
     case "closed": {
       const failures = event.lasted >= WELL_AFTER ? 1 : state.failures + 1;
       return { phase: failures >= POLL_AFTER ? "polling" : "waiting", failures };

@@ -73,7 +73,6 @@ export function follow(path, handlers) {
       greet();
     });
     made.onmessage = isOurs((message) => {
-      on({ type: "heard" });
       const frame = JSON.parse(message.data);
       if (frame.type !== "error") {
         refusals = 0;

@@ -310,3 +310,37 @@ test("where each socket is cut after its first frame, they come ever more seldom
   await castVotes(poll, [1, 3]);
   await shows(share(page, "No"), "75%");
 });
+
+test("a browser without a network keeps a socket that works, and comes back to a server that it can reach", async (context) => {
+  const poll = await createPoll({ question: "No network?", options: ["Yes", "No"] });
+  const page = await visitor(context);
+  const sockets = [];
+  await page.routeWebSocket(/\/live/, (socket) => {
+    sockets.push(socket);
+    socket.connectToServer();
+  });
+  await open(page, path(poll));
+  await isLive(page);
+  const hasNetwork = (isOnline) =>
+    page.evaluate((isOnline) => {
+      Object.defineProperty(navigator, "onLine", { value: isOnline, configurable: true });
+      dispatchEvent(new Event(isOnline ? "online" : "offline"));
+    }, isOnline);
+
+  await hasNetwork(false);
+  await castVotes(poll, [3, 1]);
+  await shows(share(page, "Yes"), "75%");
+  await isLive(page);
+  assert.equal(sockets.length, 1);
+
+  await sockets[0].close();
+  await page.getByText("You are offline").waitFor();
+  await isLive(page);
+  await castVotes(poll, [0, 2]);
+  await shows(share(page, "Yes"), "50%");
+  assert.equal(sockets.length, 2);
+
+  await hasNetwork(true);
+  await until(() => sockets.length === 3);
+  await isLive(page);
+});

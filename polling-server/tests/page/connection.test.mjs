@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { pauseAfter, pauseSaid } from "../../src/page/assets/backoff.js";
-import { POLL_AFTER, START, WELL_AFTER, after } from "../../src/page/assets/connection.js";
+import { POLL_AFTER, START, WELL_AFTER, after, phaseSaid } from "../../src/page/assets/connection.js";
 import { throttle } from "../../src/page/assets/throttle.js";
 
 const run = (state, ...events) =>
@@ -67,14 +67,23 @@ test("sockets that are cut again and again lead to growing pauses, and to asking
   assert.equal(state.phase, "polling");
 });
 
-test("without a network nothing is tried until it is back", () => {
-  const state = run(START, "opened", "offline");
-  assert.equal(state.phase, "offline");
-  assert.equal(run(state, "online").phase, "connecting");
+test("of a network that is gone is told only what is lost", () => {
+  const said = (isOnline, ...events) => phaseSaid(run(START, ...events), isOnline);
+  assert.deepEqual([said(false), said(false, "opened")], ["connecting", "live"]);
+  for (const lost of [
+    ["opened", failed],
+    ["opened", failed, "retry"],
+    [failed, failed, failed, failed],
+  ]) {
+    assert.equal(said(false, ...lost), "offline");
+    assert.notEqual(said(true, ...lost), "offline");
+  }
+  assert.equal(said(false, failed, "retry", "opened"), "live");
+  assert.equal(said(false, failed, "ended"), "ended");
 });
 
 test("the end is the end", () => {
-  assert.equal(run(START, "ended", "opened", failed, "online").phase, "ended");
+  assert.equal(run(START, "ended", "opened", failed, "retry").phase, "ended");
 });
 
 test("a throttle passes the first at once, then the newest once in the interval", () => {

@@ -15,10 +15,9 @@ export const START = { phase: "connecting", failures: 0 };
  * What comes after an event:
  *
  * - `opened`: a socket is open; `closed` (with `lasted`, milliseconds open): it is gone, or never opened;
- * - `retry`: the pause is over; `offline`, `online`: what the browser says of its network; `ended`: nothing more will come.
+ * - `retry`: the pause is over, or cut short; `ended`: nothing more will come.
  *
- * Phases: `connecting`, `live`, `waiting` (for the next attempt), `polling` (the same, while asking every few seconds),
- * `offline`, `ended`.
+ * Phases: `connecting`, `live`, `waiting` (for the next attempt), `polling` (the same, while asking every few seconds), `ended`.
  */
 export function after(state, event) {
   if (state.phase === "ended") {
@@ -32,13 +31,19 @@ export function after(state, event) {
       return { phase: failures >= POLL_AFTER ? "polling" : "waiting", failures };
     }
     case "retry":
-    case "online":
       return { ...state, phase: state.failures >= POLL_AFTER ? "polling" : "connecting" };
-    case "offline":
-      return { ...state, phase: "offline" };
     case "ended":
       return { ...state, phase: "ended" };
     default:
       return state;
   }
+}
+
+/**
+ * What there is to say of it: its phase, or `offline` when it is lost and the browser says that it has no network. That is a word and no
+ * more: a server on the same machine is reached without one, so nothing is cut, and what is lost is tried again all the same.
+ */
+export function phaseSaid({ phase, failures }, isOnline) {
+  const isLost = failures > 0 && phase !== "live" && phase !== "ended";
+  return isLost && !isOnline ? "offline" : phase;
 }

@@ -11,6 +11,15 @@ const path = (poll, view = "") => `/p/${poll.id}${view}`;
 const row = (page, option) => page.locator(".option", { hasText: option });
 const share = (page, option) => row(page, option).locator(".numbers strong");
 const shows = (locator, text) => until(async () => (await locator.count()) > 0 && (await locator.first().innerText()) === text);
+/** What a screen reader is given to say from now on. */
+async function listenTo(page) {
+  await page.evaluate(() => {
+    window.said = [];
+    const place = document.getElementById("announcements");
+    new MutationObserver(() => window.said.push(place.textContent)).observe(place, { childList: true });
+  });
+  return { hears: (text) => until(() => page.evaluate((text) => window.said.includes(text), text)) };
+}
 const isLive = (page) => page.locator('.phase[data-phase="live"]').waitFor();
 
 test("a poll is created, voted in at one window, and moves at another without a reload", async (context) => {
@@ -206,7 +215,21 @@ test("somebody votes with nothing but the keyboard", async (context) => {
   await page.keyboard.press("Enter");
   await shows(page.locator(".outcome"), "Counted");
   await shows(share(page, "Down"), "100%");
-  assert.ok(await until(() => isOn(".receipt")), "what became of the vote is read out");
+  await until(() => isOn(".receipt"));
+});
+
+test("whoever hears the page is told what became of the vote, and then how things stand", async (context) => {
+  const poll = await createPoll({ question: "Out loud?", options: ["Yes", "No"] });
+  const page = await open(await visitor(context), path(poll));
+  await isLive(page);
+  const ear = await listenTo(page);
+  await castVotes(poll, [1, 0]);
+  await ear.hears("1 voter. Yes leads with 100%.");
+  await row(page, "Yes").click();
+  await page.getByRole("button", { name: "Vote", exact: true }).click();
+  await ear.hears("Counted");
+  await ear.hears("2 voters. Yes leads with 100%.");
+  assert.equal((await page.evaluate(() => window.said)).at(-1), "2 voters. Yes leads with 100%.");
 });
 
 test("the page comes back by itself after the server was killed", async (context) => {
@@ -217,6 +240,7 @@ test("the page comes back by itself after the server was killed", async (context
   const board = await open(await visitor(context, gone), "/top");
   const list = await open(await visitor(context, gone), "/");
   await isLive(page);
+  const ear = await listenTo(page);
   await server.kill();
   await page.locator(".phase", { hasText: "Connection lost" }).waitFor();
   await page.locator(".phase", { hasText: "No live connection" }).waitFor();
@@ -226,6 +250,8 @@ test("the page comes back by itself after the server was killed", async (context
   for (const window of [page, board, list]) {
     await isLive(window);
   }
+  await ear.hears("Connection lost, trying again…");
+  await ear.hears("Connected again");
   await castVotes(poll, [0, 15]);
   await shows(share(page, "Yes"), "50%");
   await shows(board.locator(".board-option").first(), "Yes");

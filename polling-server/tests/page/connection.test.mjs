@@ -3,7 +3,6 @@ import { test } from "node:test";
 
 import { pauseAfter, pauseSaid } from "../../src/page/assets/backoff.js";
 import { POLL_AFTER, START, WELL_AFTER, after, phaseSaid } from "../../src/page/assets/connection.js";
-import { throttle } from "../../src/page/assets/throttle.js";
 
 const run = (state, ...events) =>
   events.reduce((state, event) => after(state, typeof event === "string" ? { type: event } : event), state);
@@ -84,32 +83,4 @@ test("of a network that is gone is told only what is lost", () => {
 
 test("the end is the end", () => {
   assert.equal(run(START, "ended", "opened", failed, "retry").phase, "ended");
-});
-
-test("a throttle passes the first at once, then the newest once in the interval", () => {
-  let time = 0;
-  let scheduled = null;
-  const passed = [];
-  const say = throttle(1000, (value) => passed.push([time, value]), {
-    now: () => time,
-    later: (act, rest) => {
-      scheduled = { act, at: time + rest };
-    },
-  });
-  say("a");
-  time = 200;
-  say("b");
-  time = 900;
-  say("c");
-  assert.deepEqual(passed, [[0, "a"]]);
-  assert.equal(scheduled.at, 1000);
-  time = 1000;
-  scheduled.act();
-  time = 2500;
-  say("d");
-  assert.deepEqual(passed, [
-    [0, "a"],
-    [1000, "c"],
-    [2500, "d"],
-  ]);
 });

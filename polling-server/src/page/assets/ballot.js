@@ -112,11 +112,11 @@ export function ballot(first, onCounted, signal) {
     // A vote that is on its way keeps the ballot as it is: it may have to be sent again.
     if (kept.status !== "unanswered") {
       draw();
+      if (isActing) {
+        receipt.focus({ preventScroll: true });
+      }
     }
-    if (isActing) {
-      receipt.focus({ preventScroll: true });
-    }
-    announce(receipt.querySelector(".outcome").textContent);
+    announce(receipt.querySelector(".outcome").textContent, "vote");
     if (!wasSettled && (kept.status === "counted" || kept.status === "retracted")) {
       onCounted();
     }

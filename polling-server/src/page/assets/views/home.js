@@ -107,12 +107,12 @@ export async function home(_, signal) {
         list.replaceChildren();
         add(page, former);
         socket.say({ subscribe: watched() });
-        announce(text("home.found", { count: rows.size }));
+        announce(text("home.found", { count: rows.size }), "polls");
       }
     } catch (problem) {
       empty.hidden = false;
       empty.textContent = problemText(problem);
-      announce(empty.textContent);
+      announce(empty.textContent, "polls");
     }
   }
 

@@ -1,6 +1,6 @@
 // A poll: vote, watch, share, own.
 
-import { announce } from "../announce.js";
+import { announceStanding } from "../announce.js";
 import { readPoll } from "../api.js";
 import { ballot } from "../ballot.js";
 import { element } from "../dom.js";
@@ -55,7 +55,7 @@ export async function poll(route, signal) {
         voting.update(shown);
         past.update(shown);
         owning.update(shown);
-        announce(resultText(shown));
+        announceStanding(resultText(shown));
       },
       async onGone() {
         content.replaceChildren((await gone(route)).content);

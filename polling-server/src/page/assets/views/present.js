@@ -1,6 +1,6 @@
 // A poll on a projector: read from the back of a room, joined with a phone.
 
-import { announce } from "../announce.js";
+import { announceStanding } from "../announce.js";
 import { readPoll } from "../api.js";
 import { element, picture } from "../dom.js";
 import { number } from "../format.js";
@@ -53,7 +53,7 @@ export async function present(route, signal) {
       onChange(next) {
         shown = next;
         draw();
-        announce(resultText(shown));
+        announceStanding(resultText(shown));
       },
       async onGone() {
         content.replaceChildren((await gone(route)).content);

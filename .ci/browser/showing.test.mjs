@@ -4,7 +4,19 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { test } from "node:test";
 
-import { ORIGIN, barriers, castVotes, closePoll, createPoll, open, picture, prepare, until, visitor } from "./support.mjs";
+import {
+  ORIGIN,
+  barriers,
+  castVotes,
+  closePoll,
+  createPoll,
+  deletePoll,
+  open,
+  picture,
+  prepare,
+  until,
+  visitor,
+} from "./support.mjs";
 
 prepare();
 
@@ -40,6 +52,43 @@ test("places on the leaderboard change before one's eyes, and without motion for
   }
   assert.ok((await moving.evaluate(() => window.glides)) > 0);
   assert.equal(await still.evaluate(() => window.glides), 0);
+});
+
+test("votes leave the focus and marked text in the leaderboard alone, also where places change", async (context) => {
+  const poll = await createPoll({ question: "Who holds still?", options: ["Cat", "Dog", "Owl"] });
+  await castVotes(poll, [320, 310, 300]);
+  const page = await boardOf(context);
+  const order = async () => (await page.locator(".board-option").allInnerTexts()).slice(0, 3).map((words) => words.slice(0, 3));
+  const counts = (votes) => page.locator(".board-votes", { hasText: votes }).waitFor();
+  const inFocus = () =>
+    page.evaluate(() => document.activeElement.closest(".board-row")?.querySelector(".board-option").innerText);
+  const marked = () => page.evaluate(() => String(getSelection()));
+  await page.evaluate(() => {
+    window.lost = 0;
+    document.addEventListener("focusout", () => (window.lost += 1));
+  });
+
+  await page.locator(".board-row", { hasText: "Cat" }).getByRole("link").focus();
+  await castVotes(poll, [1, 0, 0]);
+  await counts("321 votes");
+  assert.match(await inFocus(), /^Cat/);
+  await castVotes(poll, [0, 0, 50]);
+  await until(async () => String(await order()) === "Owl,Cat,Dog");
+  await castVotes(poll, [0, 100, 0]);
+  await until(async () => String(await order()) === "Dog,Owl,Cat");
+  assert.match(await inFocus(), /^Cat/);
+  assert.equal(await page.evaluate(() => window.lost), 0);
+
+  await page.evaluate(() => document.activeElement.blur());
+  await page.locator(".board-row", { hasText: "Cat" }).locator(".board-votes").selectText();
+  assert.equal(await marked(), "321 votes");
+  await castVotes(poll, [0, 1, 0]);
+  await counts("411 votes");
+  assert.equal(await marked(), "321 votes");
+  await castVotes(poll, [0, 0, 90]);
+  await until(async () => String(await order()) === "Owl,Dog,Cat");
+  assert.equal(await marked(), "321 votes");
+  await deletePoll(poll);
 });
 
 test("votes over time are drawn", async (context) => {

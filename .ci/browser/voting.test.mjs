@@ -281,6 +281,61 @@ test("a vote that gets no answer is sent again under the same name, and counts o
   assert.equal((await (await fetch(`${ORIGIN}/polls/${poll.id}`)).json()).results.voters, 1);
 });
 
+test("a retraction that gets no answer is asked for again under the same name, also after a reload", async (context) => {
+  const poll = await createPoll({ question: "Taken back?", options: ["Yes", "No"], allow_change: true });
+  const page = await open(await visitor(context, { expected: [/\/vote\?/] }), path(poll));
+  const ear = await listenTo(page);
+  const retract = async () => {
+    await page.getByRole("button", { name: "Retract my vote" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Retract my vote" }).click();
+  };
+  await row(page, "Yes").click();
+  await page.getByRole("button", { name: "Vote", exact: true }).click();
+  await shows(page.locator(".outcome"), "Counted");
+
+  const names = [];
+  await page.route("**/vote?*", async (route) => {
+    names.push(new URL(route.request().url()).searchParams.get("vote_id"));
+    // The retraction arrives, and its answer does not.
+    if (names.length === 1) {
+      await route.fetch();
+    }
+    await route.abort();
+  });
+  await retract();
+  await ear.hears("No answer yet. Retracting your vote again…");
+  await page.getByRole("alert").getByText("Retracting your vote got no answer.").waitFor({ timeout: 40_000 });
+  assert.equal(await page.locator(".outcome").isVisible(), false, "it is not known whether the vote is counted");
+  await page.reload();
+  await page.getByText("Retracting your vote got no answer.").waitFor();
+
+  await page.unroute("**/vote?*");
+  page.on(
+    "request",
+    (request) => request.method() === "DELETE" && names.push(new URL(request.url()).searchParams.get("vote_id")),
+  );
+  await retract();
+  await shows(page.locator(".outcome"), "Retracted. You can vote again.");
+  await shows(share(page, "Yes"), "0%");
+  assert.ok(names.length > 2);
+  assert.equal(new Set(names).size, 1);
+});
+
+test("where there is no vote to retract, it is retracted", async (context) => {
+  const poll = await createPoll({ question: "Gone already?", options: ["Yes", "No"], allow_change: true });
+  const page = await open(await visitor(context, { expected: [/\/vote\?/] }), path(poll));
+  await row(page, "Yes").click();
+  await page.getByRole("button", { name: "Vote", exact: true }).click();
+  await shows(page.locator(".outcome"), "Counted");
+  // As another browser of the same person would.
+  assert.equal(await page.evaluate(async (id) => (await fetch(`/polls/${id}/vote`, { method: "DELETE" })).status, poll.id), 202);
+  await shows(share(page, "Yes"), "0%");
+  await page.getByRole("button", { name: "Retract my vote" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Retract my vote" }).click();
+  await shows(page.locator(".outcome"), "Retracted. You can vote again.");
+  await page.getByRole("button", { name: "Vote", exact: true }).waitFor();
+});
+
 test("what the server could not show at first is asked for again", async (context) => {
   const poll = await createPoll({ question: "Not yet?", options: ["Yes", "No"] });
   const page = await visitor(context);

@@ -44,7 +44,7 @@ export const owner = {
 
 /**
  * The vote that was cast here: `{vote_id, choices, receipt, status}`. It is kept from before it is sent, when it has no receipt
- * yet: sent again under the same name, it never counts twice.
+ * yet: sent again under the same name, it never counts twice. `retraction` is the name of a retraction of it that has no answer yet.
  */
 export const vote = {
   read: (poll) => read(`vote.${poll}`),

@@ -94,6 +94,8 @@ export const en = {
   "receipt.note": "Says what became of your vote, and not what you chose.",
   "retract.ask": "Retract your vote?",
   "retract.note": "It is taken out of the result. You can vote again until the poll closes.",
+  "retract.again": "No answer yet. Retracting your vote again…",
+  "retract.unsure": "Retracting your vote got no answer. Retract it again: if it was recorded, nothing more changes.",
 
   "copy.do": "Copy",
   "copy.done": "Copied",
@@ -190,7 +192,7 @@ export const en = {
   "problem.unreachable": "The server cannot be reached.",
   "problem.poll-not-found": "There is no such poll, or it was archived.",
   "problem.poll-not-open": "The poll is not open yet.",
-  "problem.poll-closed": "The poll is closed. Your vote was not counted.",
+  "problem.poll-closed": "The poll is closed. This came too late to be counted.",
   "problem.already-voted": "You have voted here already.",
   "problem.change-not-allowed": "A vote in this poll is final.",
   "problem.no-vote": "There is no vote of yours to retract.",

@@ -106,6 +106,28 @@ test("votes over time are drawn", async (context) => {
   assert.deepEqual(await barriers(page), []);
 });
 
+test("votes over time are asked for again when the server could not tell them, as late as it wants", async (context) => {
+  const poll = await createPoll({ question: "Later?", options: ["Yes", "No"] });
+  await until(async () => {
+    await castVotes(poll, [1, 0]);
+    return (await (await fetch(`${ORIGIN}/polls/${poll.id}/history`)).json()).points.length > 1;
+  });
+  const page = await visitor(context, { expected: [/history$/, /uPlot/] });
+  const asked = [];
+  await page.route("**/history", (route) => {
+    asked.push(Date.now());
+    return asked.length > 1 ? route.continue() : route.fulfill({ status: 503, headers: { "Retry-After": "6" } });
+  });
+  await page.route("**/uPlot.iife.min.js", (route) => route.abort(), { times: 1 });
+  await open(page, path(poll));
+  await until(() => asked.length === 1);
+  // No sooner because of a vote.
+  await castVotes(poll, [0, 1]);
+  await page.locator(".history canvas").waitFor();
+  assert.ok(asked[1] - asked[0] >= 6000, `${asked}`);
+  assert.ok(asked.length >= 3, "what draws them is asked for again, too");
+});
+
 test("the presentation shows the code of the voting link and moves", async (context) => {
   const poll = await createPoll({ question: "From the back of the room?", options: ["Yes", "No"] });
   const page = await visitor(context, { viewport: { width: 1600, height: 900 } });

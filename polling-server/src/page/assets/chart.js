@@ -1,5 +1,6 @@
 // Lines over time, drawn by uPlot. It is loaded when the first chart is needed: most visitors come to vote.
 
+import { Problem } from "./api.js";
 import { element } from "./dom.js";
 import { number } from "./format.js";
 import { locale } from "./texts.js";
@@ -20,10 +21,10 @@ function loaded() {
     const script = element("script", {
       src: `${FOLDER}/uPlot.iife.min.js`,
       onload: () => resolve(window.uPlot),
-      onerror: (problem) => {
+      onerror: () => {
         // Asked for again with the next chart: a server that was away may be back.
         library = null;
-        reject(problem);
+        reject(new Problem({ type: "unreachable" }));
       },
     });
     document.head.append(element("link", { rel: "stylesheet", href: `${FOLDER}/uPlot.min.css` }), script);

@@ -19,6 +19,7 @@ export function historyPanel(first, signal) {
   let poll = first;
   let chart = null;
   let isAbsent = false;
+  let retry = null;
   const place = element("div", { class: "chart" });
   const node = element(
     "section",
@@ -28,6 +29,9 @@ export function historyPanel(first, signal) {
   );
 
   async function load() {
+    if (retry !== null) {
+      return;
+    }
     if (signal.aborted || isAbsent || !areShown(poll)) {
       node.hidden = true;
       return;
@@ -37,19 +41,29 @@ export function historyPanel(first, signal) {
       if (signal.aborted) {
         return;
       }
-      node.hidden = points.length < POINTS_MIN;
-      if (!node.hidden) {
-        chart ??= await Chart.in(place, poll, signal);
+      const isLine = points.length >= POINTS_MIN;
+      chart ??= isLine ? await Chart.in(place, poll, signal) : null;
+      node.hidden = !isLine;
+      if (isLine) {
         chart.draw(points, summary(points));
       }
     } catch (problem) {
       // Not there: never asked for again.
       isAbsent = problem.status === 404;
       node.hidden ||= !problem.isPassing;
+      if (problem.isPassing && !signal.aborted) {
+        retry = setTimeout(again, Math.max(INTERVAL, problem.retryAfter));
+      }
     }
   }
 
+  function again() {
+    retry = null;
+    load();
+  }
+
   const loadSoon = throttle(INTERVAL, load);
+  signal.addEventListener("abort", () => clearTimeout(retry));
   loadSoon();
   return {
     node,

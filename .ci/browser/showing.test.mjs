@@ -91,27 +91,44 @@ test("votes leave the focus and marked text in the leaderboard alone, also where
   await deletePoll(poll);
 });
 
-test("votes over time are drawn", async (context) => {
-  const poll = await createPoll({ question: "Over time?", options: ["Yes", "No"] });
-  // A line needs two points in time.
+/** A poll whose history is a line, which needs two points in time. */
+async function pollWithHistory(question) {
+  const poll = await createPoll({ question, options: ["Yes", "No"] });
   await until(async () => {
     await castVotes(poll, [1, 0]);
     const history = await fetch(`${ORIGIN}/polls/${poll.id}/history`);
     assert.equal(history.status, 200);
     return (await history.json()).points.length > 1;
   });
+  return poll;
+}
+
+test("votes over time are drawn", async (context) => {
+  const poll = await pollWithHistory("Over time?");
   const page = await open(await visitor(context), path(poll));
   await page.getByRole("img", { name: /to \d+ voters? on/ }).waitFor();
   await page.locator(".history canvas").waitFor();
   assert.deepEqual(await barriers(page), []);
 });
 
-test("votes over time are asked for again when the server could not tell them, as late as it wants", async (context) => {
-  const poll = await createPoll({ question: "Later?", options: ["Yes", "No"] });
-  await until(async () => {
-    await castVotes(poll, [1, 0]);
-    return (await (await fetch(`${ORIGIN}/polls/${poll.id}/history`)).json()).points.length > 1;
+test("votes over time end now, also where a step ends later", async (context) => {
+  const poll = await pollWithHistory("How far?");
+  const page = await visitor(context);
+  const later = new Date(Date.now() + 2 * 86_400_000);
+  await page.route("**/history", async (route) => {
+    const response = await route.fetch();
+    const history = await response.json();
+    history.points.at(-1).at = later.toISOString();
+    await route.fulfill({ response, json: history });
   });
+  await open(page, path(poll));
+  const words = await page.getByRole("img", { name: /to \d+ voters? on/ }).getAttribute("aria-label");
+  const day = (time) => new Intl.DateTimeFormat("en-GB", { dateStyle: "medium" }).format(time);
+  assert.ok(!words.includes(day(later)), words);
+});
+
+test("votes over time are asked for again when the server could not tell them, as late as it wants", async (context) => {
+  const poll = await pollWithHistory("Later?");
   const page = await visitor(context, { expected: [/history$/, /uPlot/] });
   const asked = [];
   await page.route("**/history", (route) => {

@@ -37,10 +37,11 @@ export function historyPanel(first, signal) {
       return;
     }
     try {
-      const { points } = await readHistory(poll.id, owner.read(poll.id));
+      const history = await readHistory(poll.id, owner.read(poll.id));
       if (signal.aborted) {
         return;
       }
+      const points = untilNow(history.points);
       const isLine = points.length >= POINTS_MIN;
       chart ??= isLine ? await Chart.in(place, poll, signal) : null;
       node.hidden = !isLine;
@@ -72,6 +73,16 @@ export function historyPanel(first, signal) {
       loadSoon();
     },
   };
+}
+
+/**
+ * The points with the last one at the moment when it was so: the end of its step may be to come. A clock that is behind the former points
+ * is a wrong one, and changes nothing.
+ */
+export function untilNow(points, now = Date.now()) {
+  const [former, last] = points.slice(-2);
+  const isWithin = last !== undefined && new Date(former.at) < now && now < new Date(last.at);
+  return isWithin ? [...points.slice(0, -1), { ...last, at: new Date(now).toISOString() }] : points;
 }
 
 function summary(points) {

@@ -206,6 +206,41 @@ test("the page speaks German to those who do, and remembers another choice", asy
   assert.equal(await page.evaluate(() => document.documentElement.lang), "en");
 });
 
+test("another language takes nothing away: not what was typed, and not the token that is shown once", async (context) => {
+  const page = await open(await visitor(context), "/new");
+  const speaks = async (tag, language) => {
+    await page.getByLabel(language).selectOption(tag);
+    await until(() => page.evaluate((tag) => document.documentElement.lang === tag, tag));
+  };
+  await page.getByLabel("Question").fill("Tea?");
+  await page.getByLabel("Option 1", { exact: true }).fill("Yes");
+  await page.getByLabel("Option 2", { exact: true }).fill("No");
+  await page.getByRole("button", { name: "Add an option" }).click();
+  await page.keyboard.type("Perhaps");
+  await page.getByLabel("Voters may change their vote").check();
+  await page.getByLabel("Whoever has voted").check();
+  await page.getByLabel("Closes at").fill("2099-01-01T12:00");
+
+  await speaks("de", "Language");
+  assert.equal(await page.getByLabel("Frage", { exact: true }).inputValue(), "Tea?");
+  for (const [place, option] of ["Yes", "No", "Perhaps"].entries()) {
+    assert.equal(await page.getByLabel(`Antwort ${place + 1}`, { exact: true }).inputValue(), option);
+  }
+  assert.ok(await page.getByLabel("Stimmen dürfen geändert werden").isChecked());
+  assert.ok(await page.getByLabel("Wer abgestimmt hat").isChecked());
+  assert.equal(await page.getByLabel("Ende", { exact: true }).inputValue(), "2099-01-01T12:00");
+
+  await page.getByRole("button", { name: "Umfrage erstellen" }).click();
+  const token = await page.getByLabel("Eigentümer-Token", { exact: true }).inputValue();
+  await speaks("en", "Sprache");
+  assert.equal(await page.getByLabel("Owner token", { exact: true }).inputValue(), token);
+  await page.getByRole("link", { name: "New poll" }).click();
+  assert.equal(await page.getByLabel("Question").inputValue(), "");
+  await page.goBack();
+  await page.getByRole("heading", { name: "Tea?" }).waitFor();
+  assert.equal(await page.getByText("Your poll is ready").count(), 0);
+});
+
 test("a theme that was chosen stays", async (context) => {
   const page = await open(await visitor(context, { colorScheme: "light" }), "/");
   const paper = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);

@@ -18,7 +18,7 @@ import { gone } from "./failed.js";
 /** Milliseconds after which "in 5 minutes" is read anew. */
 const TIME_INTERVAL = 15_000;
 
-export async function poll(route, signal) {
+export async function poll(route, signal, kept) {
   let shown = await readPoll(route.id, owner.read(route.id));
   let viewers = null;
   const meta = element("p", { class: "meta" });
@@ -73,7 +73,7 @@ export async function poll(route, signal) {
     element(
       "header",
       { class: "poll-head" },
-      tokenNotice(shown),
+      tokenNotice(shown, kept),
       element("div", { class: "section-head" }, meta, phase.node),
       element("h1", { tabindex: "-1" }, shown.question),
     ),

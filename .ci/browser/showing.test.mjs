@@ -111,6 +111,28 @@ test("votes over time are drawn", async (context) => {
   assert.deepEqual(await barriers(page), []);
 });
 
+test("no line is drawn where nobody has voted", async (context) => {
+  const poll = await createPoll({ question: "Nobody?", options: ["Yes", "No"] });
+  const points = async () => (await (await fetch(`${ORIGIN}/polls/${poll.id}/history`)).json()).points;
+  await until(async () => (await points()).length > 1);
+  const page = await visitor(context);
+  await page.addInitScript(() => {
+    window.drawn = [];
+    const note = (changes) => window.drawn.push(...changes.map(({ target }) => target.ariaLabel));
+    new MutationObserver(note).observe(document, { subtree: true, attributeFilter: ["aria-label"] });
+  });
+  const answered = page.waitForResponse(/history$/);
+  await open(page, path(poll));
+  await answered;
+  await castVotes(poll, [1, 0]);
+  await page.getByRole("img", { name: /^From 0 voters .* to 1 voter on/ }).waitFor();
+  const drawn = await page.evaluate(() => window.drawn);
+  assert.ok(
+    drawn.every((words) => /to 1 voter on/.test(words)),
+    `${drawn}`,
+  );
+});
+
 test("votes over time end now, also where a step ends later", async (context) => {
   const poll = await pollWithHistory("How far?");
   const page = await visitor(context);

@@ -11,7 +11,7 @@ import { text } from "./texts.js";
 
 /** Milliseconds between questions for a history that goes on. */
 const INTERVAL = 5000;
-/** A line needs two points. */
+/** A line needs two points, and somebody who has voted. */
 const POINTS_MIN = 2;
 
 /** The panel: `{node, update(poll)}`. */
@@ -42,7 +42,7 @@ export function historyPanel(first, signal) {
         return;
       }
       const points = untilNow(history.points);
-      const isLine = points.length >= POINTS_MIN;
+      const isLine = points.length >= POINTS_MIN && points.some((point) => point.voters > 0);
       chart ??= isLine ? await Chart.in(place, poll, signal) : null;
       node.hidden = !isLine;
       if (isLine) {

@@ -331,6 +331,12 @@ async function views() {
   });
   await castVotes(over, [15, 8, 3]);
   await closePoll(over);
+  const long = await createPoll({
+    question: `Which of these should the association spend ${"its whole ".repeat(20)}budget on?`,
+    options: ["Donaudampfschifffahrtsgesellschaft".repeat(5), `https://example.org/${"a-long-way/".repeat(12)}`],
+    allow_change: true,
+  });
+  await castVotes(long, [3, 4]);
   return {
     home: "/",
     create: "/new",
@@ -340,7 +346,9 @@ async function views() {
     hidden: path(hidden),
     scheduled: path(later),
     closed: path(over),
+    long: path(long),
     present: path(language, "/present"),
+    "present-long": path(long, "/present"),
     embed: path(language, "/embed"),
     gone: "/p/nowhere",
   };
@@ -363,9 +371,13 @@ test("no view keeps anybody out, in light and dark and on a phone", async (conte
         await page.locator('.phase[data-phase="live"]').waitFor();
       }
       assert.deepEqual(await barriers(page), [], `${name}, ${look}`);
-      const width = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-      assert.ok(width <= 0, `${name}, ${look}: ${width} pixels too wide`);
-      await picture(page, `${name}-${look}`, { fullPage: name !== "present" });
+      if (name === "long") {
+        await page.locator(".legend li").first().waitFor();
+      }
+      // A phone zooms out of what is too wide, so its own width says nothing.
+      const width = await page.evaluate(() => document.documentElement.scrollWidth);
+      assert.ok(width <= options.viewport.width, `${name}, ${look}: ${width} pixels wide`);
+      await picture(page, `${name}-${look}`, { fullPage: !name.startsWith("present") });
     }
     if (look === "german") {
       continue;

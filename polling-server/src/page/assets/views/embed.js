@@ -63,8 +63,7 @@ export async function embed(route, signal) {
     element("h1", { tabindex: "-1" }, shown.question),
     list.node,
     hidden,
-    element("div", { class: "embed-foot" }, meta, link),
-    phase.node,
+    element("div", { class: "embed-foot" }, meta, phase.node, link),
   );
   return { title: shown.question, content };
 }

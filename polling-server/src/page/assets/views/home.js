@@ -235,6 +235,8 @@ function pollRow(first) {
     const first = leaders(poll);
     const total = poll.results.options.reduce((sum, option) => sum + (option.votes ?? 0), 0);
     poll.results.options.forEach((option, index) => {
+      // A part of nothing would leave a gap at the end.
+      parts[index].hidden = !option.votes;
       parts[index].style.setProperty("--part", total === 0 ? 0 : (option.votes ?? 0) / total);
       parts[index].classList.toggle("is-first", first.includes(option));
     });

@@ -10,7 +10,7 @@ import { ownerPanel, tokenNotice } from "../owner.js";
 import { phaseMark } from "../phase.js";
 import { areShown } from "../results.js";
 import { sharePanel } from "../share.js";
-import { resultText, stateChip, timeNote } from "../summary.js";
+import { questionTitle, resultText, stateChip, timeNote } from "../summary.js";
 import { text } from "../texts.js";
 import { watchPoll } from "../watch.js";
 import { gone } from "./failed.js";
@@ -75,7 +75,7 @@ export async function poll(route, signal, kept) {
       { class: "poll-head" },
       tokenNotice(shown, kept),
       element("div", { class: "section-head" }, meta, phase.node),
-      element("h1", { tabindex: "-1" }, shown.question),
+      questionTitle(shown),
     ),
     element("div", { class: "poll-main" }, voting.node, hidden, past.node),
     element("aside", { class: "poll-side" }, sharePanel(shown), owning.node),

@@ -4,7 +4,19 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { test } from "node:test";
 
-import { ORIGIN, barriers, castVotes, closePoll, createPoll, open, picture, prepare, until, visitor } from "./support.mjs";
+import {
+  ORIGIN,
+  barriers,
+  castVotes,
+  closePoll,
+  createPoll,
+  deletePoll,
+  open,
+  picture,
+  prepare,
+  until,
+  visitor,
+} from "./support.mjs";
 
 prepare();
 
@@ -42,19 +54,117 @@ test("places on the leaderboard change before one's eyes, and without motion for
   assert.equal(await still.evaluate(() => window.glides), 0);
 });
 
-test("votes over time are drawn", async (context) => {
-  const poll = await createPoll({ question: "Over time?", options: ["Yes", "No"] });
-  // A line needs two points in time.
+test("votes leave the focus and marked text in the leaderboard alone, also where places change", async (context) => {
+  const poll = await createPoll({ question: "Who holds still?", options: ["Cat", "Dog", "Owl"] });
+  await castVotes(poll, [320, 310, 300]);
+  const page = await boardOf(context);
+  const order = async () => (await page.locator(".board-option").allInnerTexts()).slice(0, 3).map((words) => words.slice(0, 3));
+  const counts = (votes) => page.locator(".board-votes", { hasText: votes }).waitFor();
+  const inFocus = () =>
+    page.evaluate(() => document.activeElement.closest(".board-row")?.querySelector(".board-option").innerText);
+  const marked = () => page.evaluate(() => String(getSelection()));
+  await page.evaluate(() => {
+    window.lost = 0;
+    document.addEventListener("focusout", () => (window.lost += 1));
+  });
+
+  await page.locator(".board-row", { hasText: "Cat" }).getByRole("link").focus();
+  await castVotes(poll, [1, 0, 0]);
+  await counts("321 votes");
+  assert.match(await inFocus(), /^Cat/);
+  await castVotes(poll, [0, 0, 50]);
+  await until(async () => String(await order()) === "Owl,Cat,Dog");
+  await castVotes(poll, [0, 100, 0]);
+  await until(async () => String(await order()) === "Dog,Owl,Cat");
+  assert.match(await inFocus(), /^Cat/);
+  assert.equal(await page.evaluate(() => window.lost), 0);
+
+  await page.evaluate(() => document.activeElement.blur());
+  await page.locator(".board-row", { hasText: "Cat" }).locator(".board-votes").selectText();
+  assert.equal(await marked(), "321 votes");
+  await castVotes(poll, [0, 1, 0]);
+  await counts("411 votes");
+  assert.equal(await marked(), "321 votes");
+  await castVotes(poll, [0, 0, 90]);
+  await until(async () => String(await order()) === "Owl,Dog,Cat");
+  assert.equal(await marked(), "321 votes");
+  await deletePoll(poll);
+});
+
+/** A poll whose history is a line, which needs two points in time. */
+async function pollWithHistory(question) {
+  const poll = await createPoll({ question, options: ["Yes", "No"] });
   await until(async () => {
     await castVotes(poll, [1, 0]);
     const history = await fetch(`${ORIGIN}/polls/${poll.id}/history`);
     assert.equal(history.status, 200);
     return (await history.json()).points.length > 1;
   });
+  return poll;
+}
+
+test("votes over time are drawn", async (context) => {
+  const poll = await pollWithHistory("Over time?");
   const page = await open(await visitor(context), path(poll));
   await page.getByRole("img", { name: /to \d+ voters? on/ }).waitFor();
   await page.locator(".history canvas").waitFor();
   assert.deepEqual(await barriers(page), []);
+});
+
+test("no line is drawn where nobody has voted", async (context) => {
+  const poll = await createPoll({ question: "Nobody?", options: ["Yes", "No"] });
+  const points = async () => (await (await fetch(`${ORIGIN}/polls/${poll.id}/history`)).json()).points;
+  await until(async () => (await points()).length > 1);
+  const page = await visitor(context);
+  await page.addInitScript(() => {
+    window.drawn = [];
+    const note = (changes) => window.drawn.push(...changes.map(({ target }) => target.ariaLabel));
+    new MutationObserver(note).observe(document, { subtree: true, attributeFilter: ["aria-label"] });
+  });
+  const answered = page.waitForResponse(/history$/);
+  await open(page, path(poll));
+  await answered;
+  await castVotes(poll, [1, 0]);
+  await page.getByRole("img", { name: /^From 0 voters .* to 1 voter on/ }).waitFor();
+  const drawn = await page.evaluate(() => window.drawn);
+  assert.ok(
+    drawn.every((words) => /to 1 voter on/.test(words)),
+    `${drawn}`,
+  );
+});
+
+test("votes over time end now, also where a step ends later", async (context) => {
+  const poll = await pollWithHistory("How far?");
+  const page = await visitor(context);
+  const later = new Date(Date.now() + 2 * 86_400_000);
+  await page.route("**/history", async (route) => {
+    const response = await route.fetch();
+    const history = await response.json();
+    history.points.at(-1).at = later.toISOString();
+    await route.fulfill({ response, json: history });
+  });
+  await open(page, path(poll));
+  const words = await page.getByRole("img", { name: /to \d+ voters? on/ }).getAttribute("aria-label");
+  const day = (time) => new Intl.DateTimeFormat("en-GB", { dateStyle: "medium" }).format(time);
+  assert.ok(!words.includes(day(later)), words);
+});
+
+test("votes over time are asked for again when the server could not tell them, as late as it wants", async (context) => {
+  const poll = await pollWithHistory("Later?");
+  const page = await visitor(context, { expected: [/history$/, /uPlot/] });
+  const asked = [];
+  await page.route("**/history", (route) => {
+    asked.push(Date.now());
+    return asked.length > 1 ? route.continue() : route.fulfill({ status: 503, headers: { "Retry-After": "6" } });
+  });
+  await page.route("**/uPlot.iife.min.js", (route) => route.abort(), { times: 1 });
+  await open(page, path(poll));
+  await until(() => asked.length === 1);
+  // No sooner because of a vote.
+  await castVotes(poll, [0, 1]);
+  await page.locator(".history canvas").waitFor();
+  assert.ok(asked[1] - asked[0] >= 6000, `${asked}`);
+  assert.ok(asked.length >= 3, "what draws them is asked for again, too");
 });
 
 test("the presentation shows the code of the voting link and moves", async (context) => {
@@ -116,6 +226,41 @@ test("the page speaks German to those who do, and remembers another choice", asy
   await page.reload();
   await page.getByText("Choose one").waitFor();
   assert.equal(await page.evaluate(() => document.documentElement.lang), "en");
+});
+
+test("another language takes nothing away: not what was typed, and not the token that is shown once", async (context) => {
+  const page = await open(await visitor(context), "/new");
+  const speaks = async (tag, language) => {
+    await page.getByLabel(language).selectOption(tag);
+    await until(() => page.evaluate((tag) => document.documentElement.lang === tag, tag));
+  };
+  await page.getByLabel("Question").fill("Tea?");
+  await page.getByLabel("Option 1", { exact: true }).fill("Yes");
+  await page.getByLabel("Option 2", { exact: true }).fill("No");
+  await page.getByRole("button", { name: "Add an option" }).click();
+  await page.keyboard.type("Perhaps");
+  await page.getByLabel("Voters may change their vote").check();
+  await page.getByLabel("Whoever has voted").check();
+  await page.getByLabel("Closes at").fill("2099-01-01T12:00");
+
+  await speaks("de", "Language");
+  assert.equal(await page.getByLabel("Frage", { exact: true }).inputValue(), "Tea?");
+  for (const [place, option] of ["Yes", "No", "Perhaps"].entries()) {
+    assert.equal(await page.getByLabel(`Antwort ${place + 1}`, { exact: true }).inputValue(), option);
+  }
+  assert.ok(await page.getByLabel("Stimmen dürfen geändert werden").isChecked());
+  assert.ok(await page.getByLabel("Wer abgestimmt hat").isChecked());
+  assert.equal(await page.getByLabel("Ende", { exact: true }).inputValue(), "2099-01-01T12:00");
+
+  await page.getByRole("button", { name: "Umfrage erstellen" }).click();
+  const token = await page.getByLabel("Eigentümer-Token", { exact: true }).inputValue();
+  await speaks("en", "Sprache");
+  assert.equal(await page.getByLabel("Owner token", { exact: true }).inputValue(), token);
+  await page.getByRole("link", { name: "New poll" }).click();
+  assert.equal(await page.getByLabel("Question").inputValue(), "");
+  await page.goBack();
+  await page.getByRole("heading", { name: "Tea?" }).waitFor();
+  assert.equal(await page.getByText("Your poll is ready").count(), 0);
 });
 
 test("a theme that was chosen stays", async (context) => {
@@ -186,6 +331,12 @@ async function views() {
   });
   await castVotes(over, [15, 8, 3]);
   await closePoll(over);
+  const long = await createPoll({
+    question: `Which of these should the association spend ${"its whole ".repeat(20)}budget on?`,
+    options: ["Donaudampfschifffahrtsgesellschaft".repeat(5), `https://example.org/${"a-long-way/".repeat(12)}`],
+    allow_change: true,
+  });
+  await castVotes(long, [3, 4]);
   return {
     home: "/",
     create: "/new",
@@ -195,7 +346,9 @@ async function views() {
     hidden: path(hidden),
     scheduled: path(later),
     closed: path(over),
+    long: path(long),
     present: path(language, "/present"),
+    "present-long": path(long, "/present"),
     embed: path(language, "/embed"),
     gone: "/p/nowhere",
   };
@@ -218,9 +371,13 @@ test("no view keeps anybody out, in light and dark and on a phone", async (conte
         await page.locator('.phase[data-phase="live"]').waitFor();
       }
       assert.deepEqual(await barriers(page), [], `${name}, ${look}`);
-      const width = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-      assert.ok(width <= 0, `${name}, ${look}: ${width} pixels too wide`);
-      await picture(page, `${name}-${look}`, { fullPage: name !== "present" });
+      if (name === "long") {
+        await page.locator(".legend li").first().waitFor();
+      }
+      // A phone zooms out of what is too wide, so its own width says nothing.
+      const width = await page.evaluate(() => document.documentElement.scrollWidth);
+      assert.ok(width <= options.viewport.width, `${name}, ${look}: ${width} pixels wide`);
+      await picture(page, `${name}-${look}`, { fullPage: !name.startsWith("present") });
     }
     if (look === "german") {
       continue;

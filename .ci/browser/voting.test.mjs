@@ -11,6 +11,15 @@ const path = (poll, view = "") => `/p/${poll.id}${view}`;
 const row = (page, option) => page.locator(".option", { hasText: option });
 const share = (page, option) => row(page, option).locator(".numbers strong");
 const shows = (locator, text) => until(async () => (await locator.count()) > 0 && (await locator.first().innerText()) === text);
+/** What a screen reader is given to say from now on. */
+async function listenTo(page) {
+  await page.evaluate(() => {
+    window.said = [];
+    const place = document.getElementById("announcements");
+    new MutationObserver(() => window.said.push(place.textContent)).observe(place, { childList: true });
+  });
+  return { hears: (text) => until(() => page.evaluate((text) => window.said.includes(text), text)) };
+}
 const isLive = (page) => page.locator('.phase[data-phase="live"]').waitFor();
 
 test("a poll is created, voted in at one window, and moves at another without a reload", async (context) => {
@@ -48,6 +57,33 @@ test("a poll is created, voted in at one window, and moves at another without a 
   await author.reload();
   await shows(author.locator(".outcome"), "Counted");
   assert.equal((await author.getByText(token).count()) + (await author.locator(".token").count()), 0, "the token is shown once");
+});
+
+test("where the browser keeps nothing, the owner sees the token and uses it", async (context) => {
+  const page = await visitor(context);
+  await page.addInitScript(() => {
+    Object.defineProperty(window, "localStorage", {
+      get() {
+        throw new DOMException("The user keeps nothing", "SecurityError");
+      },
+    });
+  });
+  await open(page, "/new");
+  await page.getByLabel("Question").fill("Forgetful?");
+  await page.getByLabel("Option 1", { exact: true }).fill("Yes");
+  await page.getByLabel("Option 2", { exact: true }).fill("No");
+  await page.getByRole("button", { name: "Create the poll" }).click();
+  const token = await page.getByLabel("Owner token", { exact: true }).inputValue();
+  assert.ok(token.length > 20);
+  await page.getByText("this browser does not keep it").waitFor();
+
+  await page.reload();
+  await page.getByText("Is this your poll?").click();
+  await page.getByLabel("Owner token").fill(token);
+  await page.getByRole("button", { name: "Use the owner token" }).click();
+  await page.getByRole("button", { name: "Close the poll" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Close the poll" }).click();
+  await page.getByText("Voting has ended.").waitFor();
 });
 
 test("what the server refuses is shown at the fields", async (context) => {
@@ -179,7 +215,21 @@ test("somebody votes with nothing but the keyboard", async (context) => {
   await page.keyboard.press("Enter");
   await shows(page.locator(".outcome"), "Counted");
   await shows(share(page, "Down"), "100%");
-  assert.ok(await until(() => isOn(".receipt")), "what became of the vote is read out");
+  await until(() => isOn(".receipt"));
+});
+
+test("whoever hears the page is told what became of the vote, and then how things stand", async (context) => {
+  const poll = await createPoll({ question: "Out loud?", options: ["Yes", "No"] });
+  const page = await open(await visitor(context), path(poll));
+  await isLive(page);
+  const ear = await listenTo(page);
+  await castVotes(poll, [1, 0]);
+  await ear.hears("1 voter. Yes leads with 100%.");
+  await row(page, "Yes").click();
+  await page.getByRole("button", { name: "Vote", exact: true }).click();
+  await ear.hears("Counted");
+  await ear.hears("2 voters. Yes leads with 100%.");
+  assert.equal((await page.evaluate(() => window.said)).at(-1), "2 voters. Yes leads with 100%.");
 });
 
 test("the page comes back by itself after the server was killed", async (context) => {
@@ -190,6 +240,7 @@ test("the page comes back by itself after the server was killed", async (context
   const board = await open(await visitor(context, gone), "/top");
   const list = await open(await visitor(context, gone), "/");
   await isLive(page);
+  const ear = await listenTo(page);
   await server.kill();
   await page.locator(".phase", { hasText: "Connection lost" }).waitFor();
   await page.locator(".phase", { hasText: "No live connection" }).waitFor();
@@ -199,6 +250,8 @@ test("the page comes back by itself after the server was killed", async (context
   for (const window of [page, board, list]) {
     await isLive(window);
   }
+  await ear.hears("Connection lost, trying again…");
+  await ear.hears("Connected again");
   await castVotes(poll, [0, 15]);
   await shows(share(page, "Yes"), "50%");
   await shows(board.locator(".board-option").first(), "Yes");
@@ -226,6 +279,61 @@ test("a vote that gets no answer is sent again under the same name, and counts o
   assert.equal(new Set(names).size, 1);
   assert.equal(names.length, 2);
   assert.equal((await (await fetch(`${ORIGIN}/polls/${poll.id}`)).json()).results.voters, 1);
+});
+
+test("a retraction that gets no answer is asked for again under the same name, also after a reload", async (context) => {
+  const poll = await createPoll({ question: "Taken back?", options: ["Yes", "No"], allow_change: true });
+  const page = await open(await visitor(context, { expected: [/\/vote\?/] }), path(poll));
+  const ear = await listenTo(page);
+  const retract = async () => {
+    await page.getByRole("button", { name: "Retract my vote" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Retract my vote" }).click();
+  };
+  await row(page, "Yes").click();
+  await page.getByRole("button", { name: "Vote", exact: true }).click();
+  await shows(page.locator(".outcome"), "Counted");
+
+  const names = [];
+  await page.route("**/vote?*", async (route) => {
+    names.push(new URL(route.request().url()).searchParams.get("vote_id"));
+    // The retraction arrives, and its answer does not.
+    if (names.length === 1) {
+      await route.fetch();
+    }
+    await route.abort();
+  });
+  await retract();
+  await ear.hears("No answer yet. Retracting your vote again…");
+  await page.getByRole("alert").getByText("Retracting your vote got no answer.").waitFor({ timeout: 40_000 });
+  assert.equal(await page.locator(".outcome").isVisible(), false, "it is not known whether the vote is counted");
+  await page.reload();
+  await page.getByText("Retracting your vote got no answer.").waitFor();
+
+  await page.unroute("**/vote?*");
+  page.on(
+    "request",
+    (request) => request.method() === "DELETE" && names.push(new URL(request.url()).searchParams.get("vote_id")),
+  );
+  await retract();
+  await shows(page.locator(".outcome"), "Retracted. You can vote again.");
+  await shows(share(page, "Yes"), "0%");
+  assert.ok(names.length > 2);
+  assert.equal(new Set(names).size, 1);
+});
+
+test("where there is no vote to retract, it is retracted", async (context) => {
+  const poll = await createPoll({ question: "Gone already?", options: ["Yes", "No"], allow_change: true });
+  const page = await open(await visitor(context, { expected: [/\/vote\?/] }), path(poll));
+  await row(page, "Yes").click();
+  await page.getByRole("button", { name: "Vote", exact: true }).click();
+  await shows(page.locator(".outcome"), "Counted");
+  // As another browser of the same person would.
+  assert.equal(await page.evaluate(async (id) => (await fetch(`/polls/${id}/vote`, { method: "DELETE" })).status, poll.id), 202);
+  await shows(share(page, "Yes"), "0%");
+  await page.getByRole("button", { name: "Retract my vote" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Retract my vote" }).click();
+  await shows(page.locator(".outcome"), "Retracted. You can vote again.");
+  await page.getByRole("button", { name: "Vote", exact: true }).waitFor();
 });
 
 test("what the server could not show at first is asked for again", async (context) => {
@@ -261,4 +369,59 @@ test("where no socket can be had, results come by asking", async (context) => {
   await page.locator('.phase[data-phase="polling"]').waitFor();
   await castVotes(poll, [1, 3]);
   await shows(share(page, "No"), "75%");
+});
+
+test("where each socket is cut after its first frame, they come ever more seldom, and results by asking between them", async (context) => {
+  const poll = await createPoll({ question: "Cut off?", options: ["Yes", "No"] });
+  const page = await visitor(context);
+  const attempts = [];
+  await page.routeWebSocket(/\/live/, (socket) => {
+    attempts.push(Date.now());
+    socket.connectToServer().onMessage((message) => {
+      socket.send(message);
+      socket.close();
+    });
+  });
+  await open(page, path(poll));
+  // The fourth pause is at least two seconds, and the first at most half a second.
+  await until(() => attempts.length === 5);
+  const pauses = attempts.slice(1).map((at, index) => at - attempts[index]);
+  assert.ok(pauses[3] >= 2000 && pauses[0] < pauses[3], `${pauses}`);
+  await page.locator('.phase[data-phase="polling"]').waitFor();
+  await castVotes(poll, [1, 3]);
+  await shows(share(page, "No"), "75%");
+});
+
+test("a browser without a network keeps a socket that works, and comes back to a server that it can reach", async (context) => {
+  const poll = await createPoll({ question: "No network?", options: ["Yes", "No"] });
+  const page = await visitor(context);
+  const sockets = [];
+  await page.routeWebSocket(/\/live/, (socket) => {
+    sockets.push(socket);
+    socket.connectToServer();
+  });
+  await open(page, path(poll));
+  await isLive(page);
+  const hasNetwork = (isOnline) =>
+    page.evaluate((isOnline) => {
+      Object.defineProperty(navigator, "onLine", { value: isOnline, configurable: true });
+      dispatchEvent(new Event(isOnline ? "online" : "offline"));
+    }, isOnline);
+
+  await hasNetwork(false);
+  await castVotes(poll, [3, 1]);
+  await shows(share(page, "Yes"), "75%");
+  await isLive(page);
+  assert.equal(sockets.length, 1);
+
+  await sockets[0].close();
+  await page.getByText("You are offline").waitFor();
+  await isLive(page);
+  await castVotes(poll, [0, 2]);
+  await shows(share(page, "Yes"), "50%");
+  assert.equal(sockets.length, 2);
+
+  await hasNetwork(true);
+  await until(() => sockets.length === 3);
+  await isLive(page);
 });

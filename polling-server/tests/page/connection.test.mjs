@@ -2,8 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { pauseAfter, pauseSaid } from "../../src/page/assets/backoff.js";
-import { POLL_AFTER, START, WELL_AFTER, after } from "../../src/page/assets/connection.js";
-import { throttle } from "../../src/page/assets/throttle.js";
+import { POLL_AFTER, START, WELL_AFTER, after, phaseSaid } from "../../src/page/assets/connection.js";
 
 const run = (state, ...events) =>
   events.reduce((state, event) => after(state, typeof event === "string" ? { type: event } : event), state);
@@ -51,47 +50,37 @@ test("after some failures in a row the server is asked in the old way, until a s
   assert.equal(run(state, "retry", "opened").phase, "live");
 });
 
-test("a socket that is closed as soon as it opens is a failure, and one that was well is not held against the next", () => {
+test("a socket that is closed soon after it opened is a failure, and one that was well is not held against the next", () => {
   const state = run(START, failed, "retry", "opened");
   assert.equal(run(state, failed).failures, 2);
+  assert.equal(run(state, { type: "closed", lasted: 59_000 }).failures, 2);
   assert.equal(run(state, { type: "closed", lasted: WELL_AFTER }).failures, 1);
-  assert.equal(run(state, "heard", failed).failures, 1);
 });
 
-test("without a network nothing is tried until it is back", () => {
-  const state = run(START, "opened", "heard", "offline");
-  assert.equal(state.phase, "offline");
-  assert.equal(run(state, "online").phase, "connecting");
+test("sockets that are cut again and again lead to growing pauses, and to asking", () => {
+  let state = START;
+  for (let failures = 1; failures < 10; failures += 1) {
+    state = run(state, "opened", { type: "closed", lasted: 30_000 }, "retry");
+    assert.equal(state.failures, failures);
+  }
+  assert.equal(state.phase, "polling");
+});
+
+test("of a network that is gone is told only what is lost", () => {
+  const said = (isOnline, ...events) => phaseSaid(run(START, ...events), isOnline);
+  assert.deepEqual([said(false), said(false, "opened")], ["connecting", "live"]);
+  for (const lost of [
+    ["opened", failed],
+    ["opened", failed, "retry"],
+    [failed, failed, failed, failed],
+  ]) {
+    assert.equal(said(false, ...lost), "offline");
+    assert.notEqual(said(true, ...lost), "offline");
+  }
+  assert.equal(said(false, failed, "retry", "opened"), "live");
+  assert.equal(said(false, failed, "ended"), "ended");
 });
 
 test("the end is the end", () => {
-  assert.equal(run(START, "ended", "opened", "heard", failed, "online").phase, "ended");
-});
-
-test("a throttle passes the first at once, then the newest once in the interval", () => {
-  let time = 0;
-  let scheduled = null;
-  const passed = [];
-  const say = throttle(1000, (value) => passed.push([time, value]), {
-    now: () => time,
-    later: (act, rest) => {
-      scheduled = { act, at: time + rest };
-    },
-  });
-  say("a");
-  time = 200;
-  say("b");
-  time = 900;
-  say("c");
-  assert.deepEqual(passed, [[0, "a"]]);
-  assert.equal(scheduled.at, 1000);
-  time = 1000;
-  scheduled.act();
-  time = 2500;
-  say("d");
-  assert.deepEqual(passed, [
-    [0, "a"],
-    [1000, "c"],
-    [2500, "d"],
-  ]);
+  assert.equal(run(START, "ended", "opened", failed, "retry").phase, "ended");
 });

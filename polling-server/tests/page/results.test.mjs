@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { keyOf, movementOf, ranksOf } from "../../src/page/assets/board.js";
 import { areShown, isNewer, leaders, positionOf, withAnswer, withFrame } from "../../src/page/assets/results.js";
-import { choicesOf, hasVoted, modeOf } from "../../src/page/assets/standing.js";
+import { choicesOf, hasVoted, isUnanswered, modeOf } from "../../src/page/assets/standing.js";
 
 const POLL = "0190d1f0-0000-7000-8000-000000000001";
 
@@ -120,4 +120,11 @@ test("a choice is shown as one's own only where it is known to stand", () => {
   assert.deepEqual(choicesOf({ status: "unanswered", choices: [2] }), [2], "to be sent again");
   assert.deepEqual(choicesOf(null), []);
   assert.ok(hasVoted({ status: "already" }) && !hasVoted(null));
+});
+
+test("a vote stands until its retraction is answered", () => {
+  const retracting = { status: "counted", choices: [2], retraction: "a name" };
+  assert.ok(isUnanswered(retracting) && isUnanswered({ status: "unanswered", choices: [2] }));
+  assert.ok(!isUnanswered({ status: "counted", choices: [2] }) && !isUnanswered(null));
+  assert.deepEqual([hasVoted(retracting), choicesOf(retracting)], [true, [2]]);
 });

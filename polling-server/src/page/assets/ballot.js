@@ -8,7 +8,7 @@ import { element, unseen } from "./dom.js";
 import { distance } from "./format.js";
 import * as memory from "./memory.js";
 import { optionList } from "./options.js";
-import { choicesOf, hasVoted, modeOf } from "./standing.js";
+import { choicesOf, hasVoted, isUnanswered, modeOf } from "./standing.js";
 import { problemText, text } from "./texts.js";
 
 /**
@@ -55,16 +55,22 @@ export function ballot(first, onCounted, signal) {
     if (kept === null) {
       return;
     }
-    const words = isAgain
-      ? text("ballot.again")
-      : text(kept.status === "unanswered" ? "ballot.sending" : `receipt.${kept.status}`);
+    const outcome = isUnanswered(kept) ? "unanswered" : kept.status;
+    const sending = isAgain ? (kept.retraction ? "retract.again" : "ballot.again") : "ballot.sending";
+    const words = text(outcome === "unanswered" ? sending : `receipt.${outcome}`);
     receipt.replaceChildren(
       element("h2", { id: "receipt-title" }, text("receipt.title")),
-      element("p", { class: "outcome", "data-outcome": kept.status }, words),
+      element("p", { class: "outcome", "data-outcome": outcome }, words),
       ...(kept.receipt
         ? [copyField(text("receipt.name"), kept.receipt), element("p", { class: "note" }, text("receipt.note"))]
         : []),
     );
+  }
+
+  /** What was sent and not answered is sent again when the visitor wants it. Until then, nothing is known that could be shown. */
+  function tellUnsure() {
+    told.textContent = text(kept.retraction ? "retract.unsure" : "ballot.unsure");
+    receipt.hidden = true;
   }
 
   function controls() {
@@ -107,16 +113,16 @@ export function ballot(first, onCounted, signal) {
   function tell(next, isAgain) {
     const wasSettled = kept?.status === next.status;
     kept = next;
-    isChanging &&= kept.status === "unanswered";
+    isChanging &&= isUnanswered(kept);
     drawReceipt(isAgain);
     // A vote that is on its way keeps the ballot as it is: it may have to be sent again.
-    if (kept.status !== "unanswered") {
+    if (!isUnanswered(kept)) {
       draw();
+      if (isActing) {
+        receipt.focus({ preventScroll: true });
+      }
     }
-    if (isActing) {
-      receipt.focus({ preventScroll: true });
-    }
-    announce(receipt.querySelector(".outcome").textContent);
+    announce(receipt.querySelector(".outcome").textContent, "vote");
     if (!wasSettled && (kept.status === "counted" || kept.status === "retracted")) {
       onCounted();
     }
@@ -133,7 +139,11 @@ export function ballot(first, onCounted, signal) {
         kept = memory.vote.read(poll.id);
         drawReceipt();
         draw();
-        told.textContent = kept?.status === "unanswered" ? text("ballot.unsure") : problemText(problem);
+        if (isUnanswered(kept)) {
+          tellUnsure();
+        } else {
+          told.textContent = problemText(problem);
+        }
       }
     } finally {
       isActing = false;
@@ -191,9 +201,8 @@ export function ballot(first, onCounted, signal) {
   form.addEventListener("change", limit);
   draw();
   drawReceipt();
-  if (kept?.status === "unanswered") {
-    told.textContent = text("ballot.unsure");
-    receipt.hidden = true;
+  if (isUnanswered(kept)) {
+    tellUnsure();
   } else if (kept?.receipt && (hasVoted(kept) || kept.isRetraction)) {
     // It may have been replaced meanwhile, or not have been known when the page was left.
     settle(poll.id, { ...kept, status: "pending" }, tell, signal).catch(() => {});

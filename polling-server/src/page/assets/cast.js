@@ -7,6 +7,8 @@ import * as memory from "./memory.js";
 
 /** Attempts to send a vote before the visitor is told and may try again. */
 const ATTEMPTS = 6;
+/** A vote of which this browser knows nothing but that it stands. */
+const STANDING = { choices: [], receipt: null, status: "already" };
 
 /**
  * Casts a vote. `tell(kept, isAgain)` is called whenever what is known of it changes.
@@ -35,14 +37,24 @@ export async function cast(poll, choices, tell, signal) {
   await settle(poll, taken, tell, signal);
 }
 
-/** Retracts the vote of this visitor; like `cast`. */
+/** Retracts the vote of this visitor; like `cast`. Where there is none (any more), that is done. */
 export async function retract(poll, tell, signal) {
-  const name = newVoteId();
-  const accepted = await persistent(
+  const { retraction: name = newVoteId(), ...former } = memory.vote.read(poll) ?? STANDING;
+  const sent = { ...former, retraction: name };
+  memory.vote.write(poll, sent);
+  tell(sent, false);
+  const accepted = await answered(
+    poll,
+    former,
     () => retractVote(poll, name),
-    () => {},
+    () => tell(sent, true),
     signal,
-  );
+  ).catch((problem) => {
+    if (problem.name !== "no-vote") {
+      throw problem;
+    }
+    return { receipt: null, status: "retracted" };
+  });
   const taken = { vote_id: name, choices: [], receipt: accepted.receipt, status: accepted.status, isRetraction: true };
   memory.vote.write(poll, taken);
   await settle(poll, taken, tell, signal);
@@ -63,7 +75,9 @@ export async function settle(poll, kept, tell, signal) {
       await pause(Math.max(pauseAfter(failures), problem.retryAfter), signal);
     }
   }
-  const known = { ...kept, status: kept.isRetraction && status === "counted" ? "retracted" : status };
+  // A retraction is invalid when there was no vote to retract, so there is none either way.
+  const isGone = kept.isRetraction && (status === "counted" || status === "invalid");
+  const known = { ...kept, status: isGone ? "retracted" : status };
   memory.vote.write(poll, known);
   if (!signal.aborted) {
     tell(known, false);
@@ -76,7 +90,7 @@ async function answered(poll, former, send, onAgain, signal) {
     return await persistent(send, onAgain, signal);
   } catch (problem) {
     if (problem.name === "already-voted") {
-      memory.vote.write(poll, former ?? { choices: [], receipt: null, status: "already" });
+      memory.vote.write(poll, former ?? STANDING);
     } else if (!problem.isPassing) {
       memory.vote.write(poll, former ?? null);
     }

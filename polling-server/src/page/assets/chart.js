@@ -1,17 +1,24 @@
 // Lines over time, drawn by uPlot. It is loaded when the first chart is needed: most visitors come to vote.
 
+import { Problem } from "./api.js";
 import { element } from "./dom.js";
 import { number } from "./format.js";
 import { locale } from "./texts.js";
 
 const FOLDER = "/assets/vendor/uplot/dist";
 const HEIGHT = 220;
+/** Pixels between two times on the axis, at least. */
+const TIME_GAP = 20;
 /** Lines that can be told apart; of more options, those with the most votes are drawn. */
 const LINES_MAX = 6;
 /** Milliseconds of a day: of more than that, dates are written, too. */
 const DAY = 86_400_000;
+/** Milliseconds from which dates are written alone. */
+const LONG = 30 * DAY;
 /** Milliseconds below which seconds are written, because minutes would repeat. */
 const FINE = 600_000;
+/** The height of the chart is so many times that of its highest line, which would lie on the edge otherwise. */
+const HEADROOM = 1.08;
 
 let library = null;
 
@@ -20,10 +27,10 @@ function loaded() {
     const script = element("script", {
       src: `${FOLDER}/uPlot.iife.min.js`,
       onload: () => resolve(window.uPlot),
-      onerror: (problem) => {
+      onerror: () => {
         // Asked for again with the next chart: a server that was away may be back.
         library = null;
-        reject(problem);
+        reject(new Problem({ type: "unreachable" }));
       },
     });
     document.head.append(element("link", { rel: "stylesheet", href: `${FOLDER}/uPlot.min.css` }), script);
@@ -80,11 +87,22 @@ export class Chart {
     return [this.points.map((point) => new Date(point.at).getTime() / 1000), ...this.ids.map(votesOf)];
   }
 
+  /** Milliseconds from the first of these points to the last. */
+  span() {
+    return new Date(this.points.at(-1).at) - new Date(this.points[0].at);
+  }
+
+  /** Pixels that a time takes at most, in any language of the page. */
+  timeWidth() {
+    return this.span() > DAY ? 92 : 68;
+  }
+
   /** How the times of these points are written. */
   times() {
-    const span = new Date(this.points.at(-1).at) - new Date(this.points[0].at);
-    const fineness = span < FINE ? "medium" : "short";
-    return new Intl.DateTimeFormat(locale(), span > DAY ? { dateStyle: "short", timeStyle: "short" } : { timeStyle: fineness });
+    const span = this.span();
+    const day = { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" };
+    const hours = { timeStyle: span < FINE ? "medium" : "short" };
+    return new Intl.DateTimeFormat(locale(), span > LONG ? { dateStyle: "medium" } : span > DAY ? day : hours);
   }
 
   paint() {
@@ -103,15 +121,16 @@ export class Chart {
       {
         width: this.drawing.clientWidth,
         height: HEIGHT,
-        padding: [8, 8, 0, 0],
+        // Half of a time has to find room beside the end of the line.
+        padding: [8, () => this.timeWidth() / 2, 0, 0],
         legend: { show: false },
         cursor: { show: false },
-        scales: { y: { range: (_, low, high) => [0, Math.max(high, 1)] } },
+        scales: { y: { range: (_, low, high) => [0, Math.max(high * HEADROOM, 1)] } },
         axes: [
           {
             ...axis,
             size: 30,
-            space: 110,
+            space: () => this.timeWidth() + TIME_GAP,
             values: (_, seconds) => seconds.map((second) => this.times().format(second * 1000)),
           },
           {

@@ -33,6 +33,13 @@ export function picture(viewBox, path, attributes = {}) {
   return svg;
 }
 
+/** Writes a text, unless it is there already: one that is written anew is no longer marked where somebody has marked it. */
+export function write(node, text) {
+  if (node.textContent !== text) {
+    node.textContent = text;
+  }
+}
+
 /** Words for those who hear the page and do not see it. */
 export function unseen(text) {
   return element("span", { class: "unseen" }, text);

@@ -11,7 +11,7 @@ import { text } from "./texts.js";
 
 /** Milliseconds between questions for a history that goes on. */
 const INTERVAL = 5000;
-/** A line needs two points. */
+/** A line needs two points, and somebody who has voted. */
 const POINTS_MIN = 2;
 
 /** The panel: `{node, update(poll)}`. */
@@ -19,6 +19,7 @@ export function historyPanel(first, signal) {
   let poll = first;
   let chart = null;
   let isAbsent = false;
+  let retry = null;
   const place = element("div", { class: "chart" });
   const node = element(
     "section",
@@ -28,28 +29,42 @@ export function historyPanel(first, signal) {
   );
 
   async function load() {
+    if (retry !== null) {
+      return;
+    }
     if (signal.aborted || isAbsent || !areShown(poll)) {
       node.hidden = true;
       return;
     }
     try {
-      const { points } = await readHistory(poll.id, owner.read(poll.id));
+      const history = await readHistory(poll.id, owner.read(poll.id));
       if (signal.aborted) {
         return;
       }
-      node.hidden = points.length < POINTS_MIN;
-      if (!node.hidden) {
-        chart ??= await Chart.in(place, poll, signal);
+      const points = untilNow(history.points);
+      const isLine = points.length >= POINTS_MIN && points.some((point) => point.voters > 0);
+      chart ??= isLine ? await Chart.in(place, poll, signal) : null;
+      node.hidden = !isLine;
+      if (isLine) {
         chart.draw(points, summary(points));
       }
     } catch (problem) {
       // Not there: never asked for again.
       isAbsent = problem.status === 404;
       node.hidden ||= !problem.isPassing;
+      if (problem.isPassing && !signal.aborted) {
+        retry = setTimeout(again, Math.max(INTERVAL, problem.retryAfter));
+      }
     }
   }
 
+  function again() {
+    retry = null;
+    load();
+  }
+
   const loadSoon = throttle(INTERVAL, load);
+  signal.addEventListener("abort", () => clearTimeout(retry));
   loadSoon();
   return {
     node,
@@ -58,6 +73,16 @@ export function historyPanel(first, signal) {
       loadSoon();
     },
   };
+}
+
+/**
+ * The points with the last one at the moment when it was so: the end of its step may be to come. A clock that is behind the former points
+ * is a wrong one, and changes nothing.
+ */
+export function untilNow(points, now = Date.now()) {
+  const [former, last] = points.slice(-2);
+  const isWithin = last !== undefined && new Date(former.at) < now && now < new Date(last.at);
+  return isWithin ? [...points.slice(0, -1), { ...last, at: new Date(now).toISOString() }] : points;
 }
 
 function summary(points) {

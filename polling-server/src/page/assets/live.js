@@ -1,7 +1,7 @@
 // Keeps a socket up for as long as a view is on show, and asks in the old way while there is none.
 
 import { pauseAfter, pauseSaid } from "./backoff.js";
-import { START, after } from "./connection.js";
+import { START, after, phaseSaid } from "./connection.js";
 
 /** Milliseconds between questions while no socket can be had. */
 const ASK_INTERVAL = 3000;
@@ -11,7 +11,7 @@ const UNAVAILABLE = 503;
 /**
  * Follows what `path()` sends. `handlers`:
  *
- * - `onFrame(frame)`, `onPhase(phase)` (see connection.js), `greeting()`: what to send when a socket opens, or null, and again when the
+ * - `onFrame(frame)`, `onPhase(phase)` (see `phaseSaid`), `greeting()`: what to send when a socket opens, or null, and again when the
  *   server could not do all of it;
  * - `ask()`: gets the same by GET; its failures are no news.
  *
@@ -19,6 +19,7 @@ const UNAVAILABLE = 503;
  */
 export function follow(path, handlers) {
   let state = START;
+  let said = null;
   let socket = null;
   let openedAt = null;
   let retry = null;
@@ -27,16 +28,21 @@ export function follow(path, handlers) {
   let asking = null;
 
   function on(event) {
-    const before = state.phase;
     state = after(state, event);
-    if (state.phase !== before) {
-      handlers.onPhase(state.phase);
-    }
+    sayPhase();
     if (state.phase === "polling") {
       asking ??= setInterval(ask, ASK_INTERVAL);
     } else {
       clearInterval(asking);
       asking = null;
+    }
+  }
+
+  function sayPhase() {
+    const phase = phaseSaid(state, navigator.onLine);
+    if (phase !== said) {
+      said = phase;
+      handlers.onPhase(phase);
     }
   }
 
@@ -73,7 +79,6 @@ export function follow(path, handlers) {
       greet();
     });
     made.onmessage = isOurs((message) => {
-      on({ type: "heard" });
       const frame = JSON.parse(message.data);
       if (frame.type !== "error") {
         refusals = 0;
@@ -110,23 +115,25 @@ export function follow(path, handlers) {
     dropped?.close();
   }
 
-  function cameBack() {
-    if (state.phase === "offline" || (retry !== null && document.visibilityState === "visible")) {
-      on({ type: "online" });
-      drop();
-      connect();
+  function hurry() {
+    if (retry !== null && document.visibilityState === "visible") {
+      reconnect();
     }
   }
 
-  function wentAway() {
-    drop();
-    on({ type: "offline" });
+  function again() {
+    if (state.phase !== "ended") {
+      drop();
+      connect();
+      sayPhase();
+    }
   }
 
-  addEventListener("online", cameBack);
-  addEventListener("offline", wentAway);
-  document.addEventListener("visibilitychange", cameBack);
-  handlers.onPhase(state.phase);
+  // In another network, a socket that seems open may lead nowhere.
+  addEventListener("online", again);
+  addEventListener("offline", sayPhase);
+  document.addEventListener("visibilitychange", hurry);
+  sayPhase();
   connect();
 
   return {
@@ -135,18 +142,13 @@ export function follow(path, handlers) {
         socket.send(JSON.stringify(message));
       }
     },
-    again() {
-      if (state.phase !== "ended") {
-        drop();
-        connect();
-      }
-    },
+    again,
     end() {
       on({ type: "ended" });
       drop();
-      removeEventListener("online", cameBack);
-      removeEventListener("offline", wentAway);
-      document.removeEventListener("visibilitychange", cameBack);
+      removeEventListener("online", again);
+      removeEventListener("offline", sayPhase);
+      document.removeEventListener("visibilitychange", hurry);
     },
   };
 }

@@ -13,24 +13,25 @@ import { poll } from "./views/poll.js";
 import { present } from "./views/present.js";
 
 /**
- * A view is a function of the route and a signal that ends it. It answers `{title, content}`, or throws a `Problem`.
+ * A view is a function of the route, a signal that ends it, and what stays while the address does: an object in which it leaves what must
+ * not be lost when it is drawn anew, in another language. It answers `{title, content}`, or throws a `Problem`.
  */
 const VIEWS = { home, create, leaderboard, poll, present, embed, gone };
 
 const place = document.getElementById("view");
 let visit = new AbortController();
 
-async function show({ isFirst = false, failures = 0 } = {}) {
+async function show({ isFirst = false, failures = 0, kept = {} } = {}) {
   visit.abort();
   visit = new AbortController();
   const { signal } = visit;
   const route = routeOf(location.pathname);
-  const again = () => show({ isFirst: true });
+  const again = () => show({ isFirst: true, kept });
   drawShell(route, again);
   place.setAttribute("aria-busy", "true");
   let shown;
   try {
-    shown = await VIEWS[route.name](route, signal);
+    shown = await VIEWS[route.name](route, signal, kept);
   } catch (problem) {
     if (signal.aborted) {
       return;
@@ -38,7 +39,7 @@ async function show({ isFirst = false, failures = 0 } = {}) {
     shown = problem.status === 404 ? await gone(route, signal) : failed(problem, again);
     if (problem.isPassing) {
       const timer = setTimeout(
-        () => show({ isFirst: true, failures: failures + 1 }),
+        () => show({ isFirst: true, failures: failures + 1, kept }),
         Math.max(pauseAfter(failures + 1), problem.retryAfter),
       );
       signal.addEventListener("abort", () => clearTimeout(timer));

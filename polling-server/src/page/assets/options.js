@@ -1,6 +1,6 @@
 // The options of a poll with their bars, as a ballot or to look at.
 
-import { element, newName } from "./dom.js";
+import { element, newName, write } from "./dom.js";
 import { percent } from "./format.js";
 import { areShown, leaders } from "./results.js";
 import { text } from "./texts.js";
@@ -62,8 +62,8 @@ function row(option, input, isMine) {
     update(changed, isShown, isFirst) {
       node.classList.toggle("is-first", isFirst);
       fill.style.setProperty("--share", isShown ? changed.share : 0);
-      share.textContent = isShown ? percent(changed.share) : "";
-      votes.textContent = isShown ? text("count.votes", { count: changed.votes }) : "";
+      write(share, isShown ? percent(changed.share) : "");
+      write(votes, isShown ? text("count.votes", { count: changed.votes }) : "");
     },
   };
 }

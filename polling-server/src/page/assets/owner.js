@@ -12,22 +12,23 @@ import { problemText, text } from "./texts.js";
 /** The poll whose token is to be shown: it was created just now. */
 let fresh = null;
 
-/** Has the token of this poll shown at the next look at it. */
+/** Has the token of this poll shown at the next visit to it. */
 export function showToken(poll) {
   fresh = poll;
 }
 
-/** The token, if the poll was created just now; null at any later look. */
-export function tokenNotice(poll) {
-  const token = fresh === poll.id && memory.owner.read(poll.id);
+/** The token, if the poll was created just now, as long as its page `kept` it; null at any later visit. */
+export function tokenNotice(poll, kept) {
+  kept.isFresh ??= fresh === poll.id;
   fresh = null;
+  const token = kept.isFresh && memory.owner.read(poll.id);
   return token
     ? element(
         "section",
         { class: "notice good token" },
         element("h2", {}, text("owner.created")),
         copyField(text("owner.token"), token),
-        element("p", { class: "note" }, text("owner.once")),
+        element("p", { class: "note" }, text(memory.owner.isKept(poll.id) ? "owner.once" : "owner.unkept")),
       )
     : null;
 }

@@ -16,9 +16,9 @@ export function phaseMark() {
       words.textContent = text(`phase.${phase}`);
       const isLost = phase === "waiting" || phase === "polling" || phase === "offline";
       if (isLost && !wasLost) {
-        announce(text(`phase.${phase}`));
+        announce(text(`phase.${phase}`), "connection");
       } else if (phase === "live" && wasLost) {
-        announce(text("phase.back"));
+        announce(text("phase.back"), "connection");
       }
       wasLost = isLost || (wasLost && phase !== "live");
     },

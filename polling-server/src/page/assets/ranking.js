@@ -1,7 +1,8 @@
 // The options with the most votes as a list whose rows glide to their new places.
 
+import { arrange } from "./arrange.js";
 import { keyOf, movementOf, ranksOf } from "./board.js";
-import { element, unseen } from "./dom.js";
+import { element, unseen, write } from "./dom.js";
 import { gliding } from "./flip.js";
 import { number } from "./format.js";
 import { pollPath } from "./link.js";
@@ -29,10 +30,10 @@ export function ranking(limit) {
         row.update(entry, most, movementOf(entry, ranks));
         return row.node;
       });
-      const draw = () => list.replaceChildren(...shown);
+      const draw = () => arrange(list, shown);
       if (ranks === null) {
         draw();
-      } else {
+      } else if (shown.length !== list.children.length || shown.some((node, place) => node !== list.children[place])) {
         gliding(list, draw);
       }
       ranks = ranksOf(entries);
@@ -65,8 +66,8 @@ function entryRow({ poll_id: poll, question, text: option }) {
     node,
     update(entry, most, movement) {
       node.classList.toggle("is-first", entry.rank === 1);
-      rank.textContent = number(entry.rank);
-      votes.textContent = text("count.votes", { count: entry.votes });
+      write(rank, number(entry.rank));
+      write(votes, text("count.votes", { count: entry.votes }));
       fill.style.setProperty("--share", entry.votes / most);
       if (movement.kind === "same") {
         return;

@@ -8,6 +8,11 @@ export function hasVoted(kept) {
   return kept !== null && kept.status !== "unanswered" && !WITHOUT_VOTE.includes(kept.status);
 }
 
+/** Whether a vote or its retraction was sent and not answered, so that it may have arrived or not. */
+export function isUnanswered(kept) {
+  return kept !== null && (kept.status === "unanswered" || kept.retraction !== undefined);
+}
+
 /** What the ballot is for: `scheduled`, `closed`, `vote`, `change` (a vote is being changed) or `voted`. */
 export function modeOf(poll, kept, isChanging) {
   if (poll.state !== "open") {

@@ -5,6 +5,14 @@ import { distance, list, moment, percent } from "./format.js";
 import { areShown, leaders } from "./results.js";
 import { text } from "./texts.js";
 
+/** A question with more letters than this is set smaller, so that it leaves room for its options. */
+const LONG = 100;
+
+/** The question as the title of a view. */
+export function questionTitle({ question }) {
+  return element("h1", { tabindex: "-1", class: question.length > LONG && "is-long" }, question);
+}
+
 /** The state as a small label. */
 export function stateChip(poll) {
   return element("span", { class: "chip", "data-state": poll.state }, text(`state.${poll.state}`));

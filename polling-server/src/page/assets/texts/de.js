@@ -94,6 +94,9 @@ export const de = {
   "receipt.note": "Sagt, was aus Ihrer Stimme wurde, und nicht, was Sie gewählt haben.",
   "retract.ask": "Stimme zurückziehen?",
   "retract.note": "Sie wird aus dem Ergebnis genommen. Bis zum Ende der Umfrage können Sie erneut abstimmen.",
+  "retract.again": "Noch keine Antwort. Ihre Stimme wird erneut zurückgezogen…",
+  "retract.unsure":
+    "Das Zurückziehen Ihrer Stimme blieb ohne Antwort. Ziehen Sie sie noch einmal zurück: Kam es an, ändert sich nichts mehr.",
 
   "copy.do": "Kopieren",
   "copy.done": "Kopiert",
@@ -116,6 +119,8 @@ export const de = {
   "owner.token": "Eigentümer-Token",
   "owner.once":
     "Er wird nur jetzt gezeigt. Er bleibt in diesem Browser; mit einer Kopie schließen Sie die Umfrage auch anderswo.",
+  "owner.unkept":
+    "Kopieren Sie ihn jetzt: Dieser Browser behält ihn nicht, und ohne ihn kann niemand die Umfrage schließen oder archivieren.",
   "owner.close": "Umfrage schließen",
   "owner.archive": "Archivieren",
   "owner.export": "CSV exportieren",
@@ -191,7 +196,7 @@ export const de = {
   "problem.unreachable": "Der Server ist nicht zu erreichen.",
   "problem.poll-not-found": "Diese Umfrage gibt es nicht, oder sie wurde archiviert.",
   "problem.poll-not-open": "Die Umfrage ist noch nicht offen.",
-  "problem.poll-closed": "Die Umfrage ist geschlossen. Ihre Stimme wurde nicht gezählt.",
+  "problem.poll-closed": "Die Umfrage ist geschlossen. Das kam zu spät, um noch zu zählen.",
   "problem.already-voted": "Sie haben hier schon abgestimmt.",
   "problem.change-not-allowed": "Eine Stimme in dieser Umfrage ist endgültig.",
   "problem.no-vote": "Es gibt keine Stimme von Ihnen, die Sie zurückziehen könnten.",

@@ -14,8 +14,8 @@ const OPTIONS_MAX = 100;
 const CROSS = "M6 6l12 12M18 6L6 18";
 const VISIBILITIES = ["always", "after_vote", "after_close"];
 
-export async function create() {
-  const options = optionFields();
+export async function create(_, signal, kept) {
+  const options = optionFields(kept.typed?.getAll("option") ?? Array(OPTIONS_MIN).fill(""));
   const question = element("textarea", {
     name: "question",
     rows: "2",
@@ -36,7 +36,6 @@ export async function create() {
   const closes = element("input", { type: "datetime-local", name: "closes_at" });
   const key = element("input", { type: "password", name: "key", autocomplete: "off" });
   const keyField = field(text("create.key"), key, text("create.key.note"));
-  keyField.hidden = true;
   const summary = element("div", { class: "notice bad", role: "alert", tabindex: "-1", hidden: true });
   const submit = element("button", { class: "primary large" }, text("create.submit"));
 
@@ -96,8 +95,28 @@ export async function create() {
     }
   });
 
+  if (kept.typed) {
+    fill(form, kept.typed);
+  }
+  keyField.hidden = !kept.isKeyed;
+  signal.addEventListener("abort", () => {
+    kept.typed = new FormData(form);
+    kept.isKeyed = !keyField.hidden;
+  });
+
   const title = text("create.title");
   return { title, content: element("section", { class: "create-view" }, element("h1", { tabindex: "-1" }, title), form) };
+}
+
+/** Writes into a form what was typed into one like it. */
+function fill(form, typed) {
+  for (const control of form.querySelectorAll("[name]:not([name=option])")) {
+    if (control.type === "checkbox" || control.type === "radio") {
+      control.checked = typed.get(control.name) === control.value;
+    } else {
+      control.value = typed.get(control.name);
+    }
+  }
 }
 
 /** A labelled control; `pointer` is what the server calls it when it is wrong. */
@@ -136,7 +155,7 @@ function timeOf(control) {
   return control.value === "" ? null : new Date(control.value).toISOString();
 }
 
-function optionFields() {
+function optionFields(values) {
   const list = element("ol", { class: "option-fields" });
   const adder = element("button", { type: "button", class: "quiet", onclick: () => add().focus() }, `+ ${text("create.add")}`);
   const error = element("p", { class: "note" }, element("span", { class: "error" }));
@@ -160,9 +179,16 @@ function optionFields() {
     adder.hidden = list.children.length >= OPTIONS_MAX;
   }
 
-  function add() {
+  function add(value = "") {
     const [name, about] = [newName(), newName()];
-    const input = element("input", { id: name, maxlength: "200", autocomplete: "off", "aria-describedby": about });
+    const input = element("input", {
+      id: name,
+      name: "option",
+      value,
+      maxlength: "200",
+      autocomplete: "off",
+      "aria-describedby": about,
+    });
     const item = element(
       "li",
       { class: "field" },
@@ -196,8 +222,7 @@ function optionFields() {
     list.children[Math.min(index, list.children.length - 1)].querySelector("input").focus();
   }
 
-  add();
-  add();
+  values.forEach((value) => add(value));
   return {
     node,
     /** The texts; empty ones at the end were never filled in. */

@@ -1,7 +1,7 @@
 // A poll in a frame of another site. It shows results and leads to the poll: in a frame, a browser does not send the cookie that
 // makes a visitor one voter, and another site could lay something over the buttons.
 
-import { announce } from "../announce.js";
+import { announceStanding } from "../announce.js";
 import { readPoll } from "../api.js";
 import { element, unseen } from "../dom.js";
 import { pollPath } from "../link.js";
@@ -47,7 +47,7 @@ export async function embed(route, signal) {
       onChange(next) {
         shown = next;
         draw();
-        announce(resultText(shown));
+        announceStanding(resultText(shown));
       },
       async onGone() {
         content.replaceChildren((await gone(route)).content);
@@ -63,8 +63,7 @@ export async function embed(route, signal) {
     element("h1", { tabindex: "-1" }, shown.question),
     list.node,
     hidden,
-    element("div", { class: "embed-foot" }, meta, link),
-    phase.node,
+    element("div", { class: "embed-foot" }, meta, phase.node, link),
   );
   return { title: shown.question, content };
 }

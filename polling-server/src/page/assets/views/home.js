@@ -107,12 +107,12 @@ export async function home(_, signal) {
         list.replaceChildren();
         add(page, former);
         socket.say({ subscribe: watched() });
-        announce(text("home.found", { count: rows.size }));
+        announce(text("home.found", { count: rows.size }), "polls");
       }
     } catch (problem) {
       empty.hidden = false;
       empty.textContent = problemText(problem);
-      announce(empty.textContent);
+      announce(empty.textContent, "polls");
     }
   }
 
@@ -235,6 +235,8 @@ function pollRow(first) {
     const first = leaders(poll);
     const total = poll.results.options.reduce((sum, option) => sum + (option.votes ?? 0), 0);
     poll.results.options.forEach((option, index) => {
+      // A part of nothing would leave a gap at the end.
+      parts[index].hidden = !option.votes;
       parts[index].style.setProperty("--part", total === 0 ? 0 : (option.votes ?? 0) / total);
       parts[index].classList.toggle("is-first", first.includes(option));
     });

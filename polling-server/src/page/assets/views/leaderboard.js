@@ -1,6 +1,6 @@
 // The options with the most votes, whose places change before one's eyes.
 
-import { announce } from "../announce.js";
+import { announceStanding } from "../announce.js";
 import { readLeaderboard } from "../api.js";
 import { keyOf } from "../board.js";
 import { element } from "../dom.js";
@@ -20,7 +20,7 @@ export async function leaderboard(_, signal) {
     list.update(entries);
     const first = entries.length > 0 ? keyOf(entries[0]) : null;
     if (first !== leader && first !== null) {
-      announce(text("board.said", { option: entries[0].text, votes: text("count.votes", { count: entries[0].votes }) }));
+      announceStanding(text("board.said", { option: entries[0].text, votes: text("count.votes", { count: entries[0].votes }) }));
     }
     leader = first;
   }

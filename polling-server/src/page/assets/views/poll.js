@@ -1,6 +1,6 @@
 // A poll: vote, watch, share, own.
 
-import { announce } from "../announce.js";
+import { announceStanding } from "../announce.js";
 import { readPoll } from "../api.js";
 import { ballot } from "../ballot.js";
 import { element } from "../dom.js";
@@ -10,7 +10,7 @@ import { ownerPanel, tokenNotice } from "../owner.js";
 import { phaseMark } from "../phase.js";
 import { areShown } from "../results.js";
 import { sharePanel } from "../share.js";
-import { resultText, stateChip, timeNote } from "../summary.js";
+import { questionTitle, resultText, stateChip, timeNote } from "../summary.js";
 import { text } from "../texts.js";
 import { watchPoll } from "../watch.js";
 import { gone } from "./failed.js";
@@ -18,7 +18,7 @@ import { gone } from "./failed.js";
 /** Milliseconds after which "in 5 minutes" is read anew. */
 const TIME_INTERVAL = 15_000;
 
-export async function poll(route, signal) {
+export async function poll(route, signal, kept) {
   let shown = await readPoll(route.id, owner.read(route.id));
   let viewers = null;
   const meta = element("p", { class: "meta" });
@@ -55,7 +55,7 @@ export async function poll(route, signal) {
         voting.update(shown);
         past.update(shown);
         owning.update(shown);
-        announce(resultText(shown));
+        announceStanding(resultText(shown));
       },
       async onGone() {
         content.replaceChildren((await gone(route)).content);
@@ -73,9 +73,9 @@ export async function poll(route, signal) {
     element(
       "header",
       { class: "poll-head" },
-      tokenNotice(shown),
+      tokenNotice(shown, kept),
       element("div", { class: "section-head" }, meta, phase.node),
-      element("h1", { tabindex: "-1" }, shown.question),
+      questionTitle(shown),
     ),
     element("div", { class: "poll-main" }, voting.node, hidden, past.node),
     element("aside", { class: "poll-side" }, sharePanel(shown), owning.node),

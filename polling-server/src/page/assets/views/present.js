@@ -1,6 +1,6 @@
 // A poll on a projector: read from the back of a room, joined with a phone.
 
-import { announce } from "../announce.js";
+import { announceStanding } from "../announce.js";
 import { readPoll } from "../api.js";
 import { element, picture } from "../dom.js";
 import { number } from "../format.js";
@@ -11,7 +11,7 @@ import { phaseMark } from "../phase.js";
 import { qrCode } from "../qr.js";
 import { areShown } from "../results.js";
 import { votingLink } from "../share.js";
-import { resultText, stateChip } from "../summary.js";
+import { questionTitle, resultText, stateChip } from "../summary.js";
 import { text } from "../texts.js";
 import { watchPoll } from "../watch.js";
 import { gone } from "./failed.js";
@@ -53,7 +53,7 @@ export async function present(route, signal) {
       onChange(next) {
         shown = next;
         draw();
-        announce(resultText(shown));
+        announceStanding(resultText(shown));
       },
       async onGone() {
         content.replaceChildren((await gone(route)).content);
@@ -67,7 +67,7 @@ export async function present(route, signal) {
   const content = element(
     "article",
     { class: "present-view", "data-size": count <= LARGE_MAX ? "large" : count <= 2 * LARGE_MAX ? "medium" : "small" },
-    element("div", { class: "present-main" }, state, element("h1", { tabindex: "-1" }, shown.question), list.node, hidden),
+    element("div", { class: "present-main" }, state, questionTitle(shown), list.node, hidden),
     element(
       "aside",
       { class: "present-side" },

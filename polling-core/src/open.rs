@@ -300,14 +300,19 @@ impl<'a> Parts<'a> {
 
     /// The same where names of some form are known as well.
     pub(crate) fn only_some(&self, known: &[&str], is_known: impl Fn(&str) -> bool) -> Result<(), OpenError> {
-        let unknown = self.parameters.iter().find(|(name, _)| !known.contains(name) && !is_known(name));
-        unknown.map_or(Ok(()), |(name, _)| {
-            Err(OpenError::UnknownParameter {
-                role: self.role,
-                url: redacted_url(self.whole),
-                parameter: (*name).to_owned(),
-                nearest: nearest(name, known.iter().copied()),
-            })
+        let Some(unknown) = self.parameters.iter().position(|(name, _)| !known.contains(name) && !is_known(name)) else {
+            return Ok(());
+        };
+        // What seems to be a parameter may be the end of a password.
+        if self.parameters[unknown..].iter().any(|(name, value)| name.contains('@') || value.contains('@')) {
+            return Err(self.bad("in a user name, a password or a value, any of / ? # & @ must be percent-encoded"));
+        }
+        let (name, _) = self.parameters[unknown];
+        Err(OpenError::UnknownParameter {
+            role: self.role,
+            url: redacted_url(self.whole),
+            parameter: name.to_owned(),
+            nearest: nearest(name, known.iter().copied()),
         })
     }
 
@@ -648,6 +653,16 @@ mod tests {
             );
         }
         assert!(errors("memory:", &format!("{server}?lock-timeout=5s"))[0].contains("unknown parameter"), "not of a bus");
+        for password in ["hu/sh", "hu?sh", "hu#sh", "hu?sh&hu", "hu@sh", "/hush", "hu?schema=sh"] {
+            for (url, port) in
+                [("postgres", ":5432"), ("kafka", ""), ("kafka", ":9092"), ("postgers", ""), ("postgres:hush@", "")]
+            {
+                let url = format!("{url}://me:{password}@db{port}/polls");
+                for error in errors(&url, &url) {
+                    assert!(!error.contains("hu") && !error.contains("sh"), "{url}: {error}");
+                }
+            }
+        }
         for (url, missing) in
             [("postgres://db/polls", "user"), ("postgres://me@/polls", "host"), ("postgres://me@db", "database")]
         {

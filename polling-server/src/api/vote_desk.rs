@@ -179,10 +179,11 @@ impl VoteDesk {
     async fn invalid(&self, vote: &Vote) -> Problem {
         let (polls, poll) = (Arc::clone(&self.service.polls), vote.poll);
         match store_calls::read(&self.service, async move { polls.read(poll).await }).await {
-            Ok(None) => Problem::new(ProblemKind::PollNotFound),
-            _ if vote.kind == VoteKind::Retract => Problem::new(ProblemKind::NoVote),
+            Ok(Some(_)) if vote.kind == VoteKind::Retract => Problem::new(ProblemKind::NoVote),
             // What the desk lets pass has choices that the poll takes, so it can only have come before the opening.
-            _ => Problem::new(ProblemKind::PollNotOpen),
+            Ok(Some(_)) => Problem::new(ProblemKind::PollNotOpen),
+            // Where the store does not say, it is the reason that needs no clock to be wrong.
+            Ok(None) | Err(_) => Problem::new(ProblemKind::PollNotFound),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use polling_core::clock::Timestamp;
-use polling_core::model::{Poll, PollId, Vote};
+use polling_core::model::{Outcome, Poll, PollId, Vote};
 use polling_core::sink::memory::MemorySink;
 use polling_core::sink::{Recorded, SinkError, VoteSink};
 use polling_core::store::memory::MemoryStore;
@@ -24,6 +24,7 @@ enum Fate {
     Unknown,
     Never,
     Pending,
+    Invalid,
     Panic,
 }
 
@@ -37,6 +38,7 @@ impl VoteSink for FatefulSink {
             Fate::Unknown => Err(SinkError::Unknown { reason: CAUSE.to_owned() }),
             Fate::Never => std::future::pending().await,
             Fate::Pending => Ok(Recorded { position: None, outcome: None, is_conflict: false }),
+            Fate::Invalid => Ok(Recorded { position: None, outcome: Some(Outcome::Invalid), is_conflict: false }),
             Fate::Panic => panic!("{CAUSE}"),
         }
     }
@@ -195,11 +197,15 @@ async fn moody(mood: Mood) -> (Server, super::support::Created) {
 }
 
 async fn moody_until_told(mood: Mood) -> (Server, super::support::Created, Arc<AtomicBool>) {
+    moody_over(mood, Setup::default()).await
+}
+
+async fn moody_over(mood: Mood, setup: Setup) -> (Server, super::support::Created, Arc<AtomicBool>) {
     let is_moody = Arc::new(AtomicBool::new(false));
-    let setup = Setup { deadline: Duration::from_secs(2), ..Setup::default() };
+    let setup = Setup { deadline: Duration::from_secs(2), ..setup };
     let store = MoodyStore { inner: setup.store.clone(), mood, is_moody: is_moody.clone() };
     let server = Server::start_with(Setup { polls: Some(Arc::new(store)), ..setup });
-    let poll = server.create(json!({})).await;
+    let poll = server.create(json!({ "allow_change": true })).await;
     // The store must be asked, and not what the creation left in the cache.
     server.views.forget(poll.poll_id());
     is_moody.store(true, Ordering::SeqCst);
@@ -258,6 +264,18 @@ async fn a_poll_that_is_known_is_shown_and_voted_on_while_the_store_is_away() {
     let (server, poll) = moody(Mood::Unavailable).await;
     check_trouble(&server.get(&poll.path("")).send().await, "unavailable", None);
     check_trouble(&server.vote(&poll, "ann", 1).await, "not-recorded", Some("no"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vote_that_is_invalid_is_not_called_early_when_the_store_does_not_say_why() {
+    let setup = Setup { sink: |_| Arc::new(FatefulSink(Fate::Invalid)), ..Setup::default() };
+    let (server, poll, is_moody) = moody_over(Mood::Unavailable, setup).await;
+    is_moody.store(false, Ordering::SeqCst);
+    server.get(&poll.path("")).send().await.expect(200);
+    server.vote(&poll, "ann", 1).await.expect_problem(409, "poll-not-open");
+    is_moody.store(true, Ordering::SeqCst);
+    server.vote(&poll, "ben", 1).await.expect_problem(404, "poll-not-found");
+    server.delete(&poll.path("/vote?voter_id=ann")).send().await.expect_problem(404, "poll-not-found");
 }
 
 #[tokio::test(start_paused = true)]

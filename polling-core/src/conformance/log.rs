@@ -32,12 +32,14 @@ pub struct LogUnderTest {
 /// With the fact that does not hold.
 pub async fn vote_log(make: impl AsyncFn(usize) -> LogUnderTest) {
     votes_come_out_in_order_without_a_hole(make(100).await).await;
+    nothing_comes_before_it_is_told_where_to_begin(make(100).await).await;
     reading_starts_where_it_is_told(make(100).await).await;
     what_was_not_acknowledged_comes_again(make(100).await).await;
     a_dropped_next_loses_nothing(make(100).await).await;
     a_call_resolves_when_its_vote_is_durable(make(100).await).await;
     an_acknowledgement_without_outcomes_is_one(make(100).await).await;
     a_refused_batch_is_kept_or_returned(make(100).await).await;
+    what_comes_again_is_not_certainly_unrecorded(make(100).await).await;
     a_full_queue_is_refused_at_once(make(3).await).await;
 }
 
@@ -106,6 +108,35 @@ async fn votes_come_out_in_order_without_a_hole(log: LogUnderTest) {
     for call in calls {
         assert!(call.await.expect("the call ends").is_ok());
     }
+}
+
+async fn nothing_comes_before_it_is_told_where_to_begin(log: LogUnderTest) {
+    let poll = poll(2, |_| {});
+    let vote = cast(&poll, 1, 1, &[1]);
+    let _call = record(&log, vote);
+    settled().await;
+    let mut assigned = loop {
+        match log.source.next().await.expect("the log is read") {
+            SourceEvent::Assigned(partitions) => break partitions,
+            event => assert!(!matches!(event, SourceEvent::Closed | SourceEvent::Stopped { .. }), "unexpected: {event:?}"),
+        }
+    };
+    // Whoever was assigned them has died, and another one asks.
+    for _ in 0..3 {
+        let mut next = pin!(log.source.next());
+        if let Ready::Ready(event) = poll_once!(&mut next) {
+            match event.expect("the log is read") {
+                SourceEvent::Assigned(partitions) => assigned.extend(partitions),
+                SourceEvent::Batch(batch) if batch.is_empty() => {}
+                event => panic!("before the start: {event:?}"),
+            }
+        }
+        settled().await;
+    }
+    for partition in assigned {
+        log.source.start(partition, Offset::ZERO, None).await.expect("the partition starts");
+    }
+    assert_eq!(votes_of(&next_batch(&log, Offset::ZERO).await), [vote], "it was kept");
 }
 
 async fn reading_starts_where_it_is_told(log: LogUnderTest) {
@@ -212,6 +243,26 @@ async fn a_refused_batch_is_kept_or_returned(log: LogUnderTest) {
             let next = next_batch(&log, Offset::ZERO).await;
             assert_eq!(next.parts()[0].first, batch.parts()[0].first, "its offsets are used again");
             assert_eq!(votes_of(&next), [cast(&poll, 2, 2, &[1])], "it does not come again");
+        }
+    }
+}
+
+async fn what_comes_again_is_not_certainly_unrecorded(log: LogUnderTest) {
+    if !log.resolves_when_applied {
+        // A log that keeps its records said long ago that they are recorded.
+        return;
+    }
+    let poll = poll(2, |_| {});
+    let call = record(&log, cast(&poll, 1, 1, &[1]));
+    settled().await;
+    // Whoever took it first may have applied it before it died.
+    next_batch(&log, Offset::ZERO).await;
+    let again = next_batch(&log, Offset::ZERO).await;
+    match log.source.refuse(&again, &StoreError::Unavailable("the disk is full".into())).await {
+        Refused::Kept => acknowledge(&log, &again).await,
+        Refused::Returned => {
+            let answer = call.await.expect("the call ends");
+            assert!(matches!(answer, Err(SinkError::Unknown { .. })), "{answer:?}");
         }
     }
 }

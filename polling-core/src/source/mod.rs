@@ -57,7 +57,8 @@ pub struct SourceError(#[source] pub crate::store::Source);
 ///
 /// # Idempotence
 ///
-/// [`start`](Self::start) may be called again at any time, and makes the partition continue from the offset given.
+/// [`start`](Self::start) may be called again at any time, and makes the partition continue from the offset given. A partition
+/// that was not started may be assigned again and again.
 ///
 /// # Cancellation
 ///

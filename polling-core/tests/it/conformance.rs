@@ -5,7 +5,7 @@ use std::sync::Arc;
 use polling_core::bus::UpdateBus;
 use polling_core::bus::memory::MemoryBus;
 use polling_core::conformance::{LogUnderTest, StoreUnderTest, poll_store, tally_store, update_bus, vote_log};
-use polling_core::fault::{Faults, FaultyBus, FaultySink, FaultyStore};
+use polling_core::fault::{Faults, FaultyBus, FaultySink, FaultySource, FaultyStore};
 use polling_core::sink::memory::memory_log;
 use polling_core::store::memory::MemoryStore;
 use polling_core::store::{PollStore, TallyStore};
@@ -46,7 +46,8 @@ async fn the_memory_log_is_a_vote_log() {
     vote_log(async |capacity| memory(capacity)).await;
     vote_log(async |capacity| {
         let log = memory(capacity);
-        LogUnderTest { sink: Arc::new(FaultySink::new(log.sink, Faults::none())), ..log }
+        let sink = Arc::new(FaultySink::new(log.sink, Faults::none()));
+        LogUnderTest { sink, source: Arc::new(FaultySource::new(log.source, Faults::none())), ..log }
     })
     .await;
 }

@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll as Ready;
+use std::time::Duration;
 
 use futures_util::poll as poll_once;
 
@@ -12,6 +13,9 @@ use crate::model::{Outcome, Poll, Vote};
 use crate::sink::{Recorded, SinkError, VoteSink};
 use crate::source::{Refused, SourceEvent, VoteSource};
 use crate::store::{Applied, StoreError};
+
+/// Longer than anything takes that is done at once.
+const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// A log, through both of its ends, for the suite. It must be empty, and yield all its partitions to this one source.
 pub struct LogUnderTest {
@@ -26,6 +30,9 @@ pub struct LogUnderTest {
 }
 
 /// Runs the whole suite; each test gets a log of its own from `make`, which is told for how many waiting votes.
+///
+/// It needs a current-thread runtime of Tokio with time, as that of `#[tokio::test]` is: what it spawns has its turn when the suite
+/// yields.
 ///
 /// # Panics
 ///
@@ -273,7 +280,8 @@ async fn a_full_queue_is_refused_at_once(log: LogUnderTest) {
     let number = u32::try_from(capacity).expect("a small capacity");
     let calls: Vec<_> = one_voter(&poll, 0..number).into_iter().map(|vote| record(&log, vote)).collect();
     settled().await;
-    let answer = log.sink.record(cast(&poll, 2, 99, &[1])).await;
+    let answer = tokio::time::timeout(AT_ONCE, log.sink.record(cast(&poll, 2, 99, &[1]))).await;
+    let answer = answer.expect("a full queue is refused at once");
     assert!(matches!(answer, Err(SinkError::NotRecorded { .. })), "{answer:?}");
     let batch = next_batch(&log, Offset::ZERO).await;
     assert_eq!(batch.len(), capacity, "the refused vote is not among them");

@@ -52,6 +52,12 @@ async fn the_memory_log_is_a_vote_log() {
     .await;
 }
 
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "a full queue is refused at once")]
+async fn a_log_that_takes_more_votes_than_it_says_fails_the_suite_and_does_not_hang_in_it() {
+    vote_log(async |capacity| LogUnderTest { capacity: Some(capacity), ..memory(capacity + 1) }).await;
+}
+
 #[tokio::test]
 async fn the_memory_bus_is_an_update_bus() {
     update_bus(async || Arc::new(MemoryBus::new()) as Arc<dyn UpdateBus>).await;

@@ -32,9 +32,6 @@ pub(super) type Connection = sqlx::SqliteConnection;
 /// A statement with its parameters.
 pub(super) type Query = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
 
-/// Tables other than the list of migrations, which is made before the first migration runs.
-const TABLES: &str = "SELECT count(*) FROM sqlite_schema WHERE tbl_name <> '_sqlx_migrations'";
-const NEWEST_MIGRATION: &str = "SELECT max(version) FROM _sqlx_migrations";
 static MIGRATOR: Migrator = sqlx::migrate!("../migrations/sqlite");
 
 /// Connections that read, by default: reading is short and from memory, so more would only wait for a processor.
@@ -274,12 +271,12 @@ async fn check_through(connection: &mut Connection, path: &Path, bytes: u64, kno
     let application_id = sqlx::query_scalar(statements::APPLICATION_ID).fetch_one(&mut *connection).await.map_err(failed)?;
     let version: i64 = sqlx::query_scalar(statements::USER_VERSION).fetch_one(&mut *connection).await.map_err(failed)?;
     file::refuse(path, application_id, version, known)?;
-    let tables: i64 = sqlx::query_scalar(TABLES).fetch_one(&mut *connection).await.map_err(failed)?;
+    let tables: i64 = sqlx::query_scalar(statements::TABLES).fetch_one(&mut *connection).await.map_err(failed)?;
     if application_id == 0 && tables > 0 {
         return Err(SqliteOpenError::WrongApplication { path: path.to_owned(), found: 0 });
     }
     if application_id == file::APPLICATION_ID {
-        let newest = sqlx::query_scalar(NEWEST_MIGRATION).fetch_one(&mut *connection).await.map_err(failed)?;
+        let newest = sqlx::query_scalar(statements::NEWEST_MIGRATION).fetch_one(&mut *connection).await.map_err(failed)?;
         file::refuse(path, application_id, newest, known)?;
     }
     if bytes <= QUICK_CHECK_BYTES_MAX {

@@ -182,8 +182,8 @@ pub struct Applied {
 /// # Ordering
 ///
 /// Every change of a poll (close, archive, transition, and those of [`TallyStore::apply`]) gives it a greater version.
-/// A read shows a definition and a tally of the same moment. Where several processes share the store, it says of each poll which changes
-/// of state have a version ([`Poll::awaiting`]), because their clocks differ; for a store of one process its clock does.
+/// A read shows a definition and a tally of the same moment, and says of each poll which changes of state have a version
+/// ([`Poll::awaiting`]), because clocks differ and are set back.
 ///
 /// # Idempotence
 ///

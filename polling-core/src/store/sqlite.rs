@@ -447,6 +447,7 @@ pub(super) fn kept_poll(row: &SqliteRow, epoch: u64) -> Result<KeptPoll, StoreEr
         results: column(row, "results")?,
         opens_at: column(row, "opens_at")?,
         closes_at: column(row, "closes_at")?,
+        transition_at: column(row, "transition_at")?,
         last_accepted_at: column(row, "last_accepted_at")?,
         owner: column(row, "owner")?,
         question: column(row, "question")?,

@@ -7,7 +7,8 @@ macro_rules! select_polls {
     ($more:literal, $from:literal) => {
         concat!(
             "SELECT polls.number, polls.id, polls.archived, polls.version, polls.voters, polls.max_choices, \
-             polls.allow_change, polls.results, polls.opens_at, polls.closes_at, polls.last_accepted_at, polls.owner, \
+             polls.allow_change, polls.results, polls.opens_at, polls.closes_at, polls.transition_at, \
+             polls.last_accepted_at, polls.owner, \
              poll_texts.question, poll_texts.options, \
              (SELECT json_group_array(votes ORDER BY option) FROM tallies WHERE poll = polls.number) AS tally",
             $more,

@@ -53,13 +53,15 @@ pub(super) async fn close_poll(
     let Some(row) = rows.first() else { return Ok(None) };
     let KeptPoll { number, last_accepted_at, mut snapshot, .. } = kept_poll(row, epoch)?;
     if snapshot.poll.state(at) != PollState::Closed {
-        snapshot.poll = snapshot.poll.closed(close_time(at, last_accepted_at));
+        let poll = snapshot.poll.closed(close_time(at, last_accepted_at));
+        // Where the close had to move behind a vote, the change of state is still to come and has a version of its own.
+        let next = poll.next_transition(at);
+        snapshot.poll = poll.awaiting(next);
         snapshot.tally.version.number += 1;
         let close = query(statements::CLOSE)
             .bind(number)
             .bind(snapshot.poll.closes_at.map(Timestamp::as_micros))
-            // Where the close had to move behind a vote, the change of state is still to come and has a version of its own.
-            .bind(snapshot.poll.next_transition(at).map(Timestamp::as_micros));
+            .bind(next.map(Timestamp::as_micros));
         execute(&mut session.connection, close).await?;
     }
     Ok(Some(snapshot))

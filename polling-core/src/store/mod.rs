@@ -44,7 +44,7 @@ mod sqlite_statements;
 mod sqlite_traits;
 #[cfg(feature = "sqlite")]
 mod sqlite_write;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod voters;
 
 use async_trait::async_trait;

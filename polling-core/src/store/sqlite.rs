@@ -482,9 +482,9 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::checkpoint::Batch;
+    use crate::checkpoint::{Batch, Entry, Offset, Partition, PartitionBatch};
     use crate::clock::{Clock, SystemClock};
-    use crate::model::{OwnerKey, Poll, PollDraft, PollState};
+    use crate::model::{Choices, OptionId, Outcome, OwnerKey, Poll, PollDraft, PollState, Vote, VoteId, VoteKind, VoterKey};
     use crate::store::{CreationOrder, PollFilter, PollStore, TallyStore};
 
     async fn store(folder: &tempfile::TempDir) -> Arc<SqliteStore> {
@@ -602,6 +602,34 @@ mod tests {
         drop(held);
         scan().await.expect("there is room again");
         read().await.expect("there is room again");
+    }
+
+    #[tokio::test]
+    async fn after_a_batch_that_names_many_large_polls_they_are_forgotten_and_still_counted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = store(&folder).await;
+        let option = |number| format!("{number:03}{}", "\u{1f5f3}".repeat(197));
+        let mut votes = Vec::new();
+        // Of 80 KB each.
+        for number in 0..220 {
+            let draft = PollDraft { question: "Which?".into(), options: (0..100).map(option).collect(), ..PollDraft::default() };
+            let poll = draft.into_poll(OwnerKey([0; 32]), SystemClock.now()).expect("sound");
+            store.create(&poll).await.expect("created");
+            let kind = VoteKind::Cast(Choices::single(OptionId::from_index(1).expect("an option")));
+            let id = VoteId(uuid::Uuid::from_u128(number));
+            votes.push(Vote { poll: poll.id, voter: VoterKey([7; 16]), id, accepted_at: SystemClock.now(), kind });
+        }
+        let batch = |first: usize, votes: &[Vote]| {
+            let entries = votes.iter().copied().map(Entry::Vote).collect();
+            Batch::single(PartitionBatch { partition: Partition(0), first: Offset::ZERO.plus(first), entries, last: None })
+        };
+        let applied = store.apply(&batch(0, &votes)).await.expect("applied");
+        assert!(applied.outcomes.iter().all(|&outcome| outcome == Outcome::Counted));
+        let known = store.inner.writer.lock().await.session.as_ref().map(|session| session.known().len());
+        assert_eq!(known, Some(0), "the next batch may be small");
+        let second = Vote { id: VoteId(uuid::Uuid::from_u128(1000)), ..votes[0] };
+        let applied = store.apply(&batch(votes.len(), &[second])).await.expect("applied");
+        assert_eq!(applied.outcomes, [Outcome::Duplicate], "voters are not forgotten");
     }
 
     /// Every statement, those apart that are run as one.

@@ -96,6 +96,7 @@ pub(super) async fn apply(session: &mut Session, batch: Batch, epoch: u64) -> Re
         sqlite_rows::changes(&batch, session.known(), &ballots, &kept_votes, &settlement).map_err(StoreError::Damaged)?;
     let tallies = write_changes(session, changes).await?;
     write_dead_letters(&mut session.connection, &batch).await?;
+    session.forget_too_many();
     Ok(Applied { outcomes: settlement.outcomes, conflicts: settlement.conflicts, tallies })
 }
 

@@ -368,6 +368,11 @@ pub fn check(urls: &Urls) -> Vec<OpenError> {
 /// # Errors
 ///
 /// See [`OpenError`]. Mistakes in the URLs are found before anything is opened.
+///
+/// # Cancellation
+///
+/// Dropping the future lets go of what was opened by then, a moment later. What was made stays, such as a file, tables or topics, and is
+/// found by the next call.
 pub async fn open(urls: &Urls) -> Result<Backends, OpenError> {
     let log = Parts::of("log", &urls.log);
     let store = Parts::of("store", &urls.store);
@@ -559,6 +564,10 @@ pub enum Migrated {
 /// # Errors
 ///
 /// See [`OpenError`]. Tables of a newer program are left as they are.
+///
+/// # Cancellation
+///
+/// Each step is a transaction: dropping the future leaves the tables at some version, from which the next call goes on.
 #[cfg_attr(not(feature = "postgres"), expect(clippy::unused_async, reason = "the same signature as with the feature"))]
 pub async fn migrate(urls: &Urls) -> Result<Migrated, OpenError> {
     let store = Parts::of("store", &urls.store);

@@ -189,6 +189,12 @@ pub struct Applied {
 ///
 /// Creating the same poll again, closing a closed poll, archiving an archived one, and a transition with nothing due change nothing.
 ///
+/// # Errors
+///
+/// After [`StoreError::Unknown`] from a call that changes something, the same call again says what is there, because doing it twice
+/// changes nothing. After every other error nothing was changed. A read changes nothing, whatever it fails with.
+/// [`StoreError::Fenced`] is not among them.
+///
 /// # Cancellation
 ///
 /// A dropped future has had its whole effect or none. Callers that must know which wait for it in a task of its own.
@@ -245,6 +251,11 @@ pub trait PollStore: Send + Sync {
 /// # Idempotence
 ///
 /// A batch applied before is answered with [`StoreError::Fenced`] and changes nothing; that resolves [`StoreError::Unknown`].
+///
+/// # Errors
+///
+/// After [`StoreError::Unknown`] from [`apply`](Self::apply), the batch was applied or was not; applying it again tells which. After
+/// every other error nothing was changed. A read changes nothing, whatever it fails with, and never with [`StoreError::Fenced`].
 ///
 /// # Cancellation
 ///

@@ -143,6 +143,11 @@ impl SqliteStore {
     /// # Errors
     ///
     /// See [`SqliteOpenError`]. A file that is refused is left as it is.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future leaves the file as it was, or made or brought up to date; the next call goes on from there. It may be in use
+    /// for a moment longer.
     pub async fn open(path: &Path, options: SqliteOptions) -> Result<Self, SqliteOpenError> {
         let path = file::resolve(path)?;
         let lock = file::lock(&path)?;

@@ -15,7 +15,8 @@ Examples:
   crowd --ballots ballots.csv --speed 60    replay: one recorded minute takes a second
 
 A file of ballots has a header line and the columns voter, choices (option ids, \"1;3\") and, if the times matter, time
-(RFC 3339, or seconds). Exit status: 0 the final tally is what was sent, 1 it is not, 2 the run could not be done.";
+(RFC 3339, or seconds). Exit status: 0 every vote was taken and the final tally is what was sent, 1 it is not so, 2 the run
+could not be done.";
 
 /// Sends votes to a running server, and checks that the final tally is what was sent.
 ///
@@ -73,6 +74,9 @@ pub(crate) struct Arguments {
     /// How many times faster than recorded to replay; only for ballots with times, and not together with --rate.
     #[arg(long, default_value_t = 1.0, value_parser = positive, requires = "ballots", conflicts_with = "rate")]
     pub(crate) speed: f64,
+    /// Votes may be refused, such as those of a replay that goes on after its poll was closed.
+    #[arg(long)]
+    pub(crate) allow_refusals: bool,
     /// Open a socket on the first poll and report how long after a vote was due a frame shows it.
     #[arg(long)]
     pub(crate) watch: bool,

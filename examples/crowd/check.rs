@@ -21,6 +21,8 @@ pub(crate) struct Expectation {
     pub(crate) totals: Vec<Totals>,
     /// Voters with a vote that may have been recorded or not: so far a tally may be off.
     pub(crate) uncertain: Vec<u64>,
+    /// Votes that were refused as second ones although their voters had none before.
+    pub(crate) unfounded: u64,
     /// By place in the plan; `None` where nothing can be said.
     outcomes: Vec<Option<Outcome>>,
 }
@@ -38,6 +40,7 @@ impl Expectation {
         let mut expectation = Self {
             totals: polls.iter().map(|poll| Totals::zero(poll.results.options.len())).collect(),
             uncertain: vec![0; polls.len()],
+            unfounded: 0,
             outcomes: vec![None; plan.votes.len()],
         };
         let mut voters = vec![VoterState::default(); plan.voters.count()];
@@ -48,7 +51,15 @@ impl Expectation {
             let voter = &mut voters[vote.voter as usize];
             match verdict {
                 Some(Verdict::Counted | Verdict::Pending) => {}
-                Some(Verdict::AlreadyVoted | Verdict::Refused | Verdict::NotRecorded) | None => continue,
+                Some(Verdict::Refused | Verdict::NotRecorded) | None => continue,
+                Some(Verdict::AlreadyVoted) => {
+                    let other = voter.standing.is_some_and(|standing| plan.votes[standing].vote_id != vote.vote_id);
+                    // Of voters from before this run nothing is known.
+                    let is_new = polls[poll].results.voters == 0;
+                    let is_second = other && !polls[poll].allow_change;
+                    expectation.unfounded += u64::from(is_new && !voter.uncertain && !is_second);
+                    continue;
+                }
                 Some(Verdict::Unknown) => {
                     expectation.uncertain[poll] += u64::from(!voter.uncertain);
                     voter.uncertain = true;

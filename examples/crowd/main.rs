@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Does the whole run; answers whether the server shows what was sent.
+/// Does the whole run; answers whether the server took and shows what was sent.
 pub(crate) async fn run(arguments: &Arguments) -> Result<bool, Failure> {
     let target = Target::parse(&arguments.url, Duration::from_secs_f64(arguments.timeout_seconds))?;
     let mut connection = Connection::new(target.clone());
@@ -97,6 +97,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<bool, Failure> {
         took,
         open_loop,
         expectation: &expectation,
+        allow_refusals: arguments.allow_refusals,
         tallies: &tallies,
         receipts: &receipts,
         watched: watched.as_ref(),

@@ -17,6 +17,8 @@ pub(crate) struct Report<'a> {
     /// Whether votes had a time at which they were due.
     pub(crate) open_loop: bool,
     pub(crate) expectation: &'a Expectation,
+    /// Whether votes may be refused.
+    pub(crate) allow_refusals: bool,
     pub(crate) tallies: &'a Tallies,
     pub(crate) receipts: &'a Receipts,
     pub(crate) watched: Option<&'a Watched>,
@@ -25,10 +27,14 @@ pub(crate) struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// Whether everything was sent, and the server shows it.
+    /// Whether everything was sent and taken, and the server shows it.
     pub(crate) fn is_as_sent(&self) -> bool {
+        let open = [None, Some(Verdict::NotRecorded), Some(Verdict::Unknown)];
+        let taken = open.into_iter().all(|verdict| self.score.count(verdict) == 0)
+            && (self.allow_refusals || self.score.count(Some(Verdict::Refused)) == 0)
+            && self.expectation.unfounded == 0;
         let watched_well = self.watched.is_none_or(|watched| watched.went_back == 0 && watched.complete);
-        self.score.count(None) == 0 && self.tallies.wrong.is_empty() && self.receipts.wrong.is_empty() && watched_well
+        taken && self.tallies.wrong.is_empty() && self.receipts.wrong.is_empty() && watched_well
     }
 }
 
@@ -56,6 +62,9 @@ impl Report<'_> {
         }
         writeln!(formatter, "acknowledged    {}: {counted} counted at once, {pending} pending", counted + pending)?;
         writeln!(formatter, "already voted   {}", count(Verdict::AlreadyVoted))?;
+        if self.expectation.unfounded > 0 {
+            writeln!(formatter, "                {} of them had NOT voted before", self.expectation.unfounded)?;
+        }
         writeln!(formatter, "refused         {}{}", count(Verdict::Refused), listed(self.score.refusals.iter()))?;
         writeln!(formatter, "not recorded    {}", count(Verdict::NotRecorded))?;
         writeln!(formatter, "unknown         {}", count(Verdict::Unknown))?;

@@ -22,6 +22,10 @@ enum Faults {
     Unsure,
     /// Every tenth vote is acknowledged and forgotten.
     Lossy,
+    /// Every vote is refused with a problem of this type.
+    Refusing(&'static str),
+    /// Every tenth voter is told each time that the vote is not recorded.
+    Full,
 }
 
 struct Server {
@@ -58,6 +62,12 @@ async fn vote(State(shared): State<Shared>, Json(body): Json<Value>) -> Response
     match (server.faults, number % 10) {
         (Faults::Lossy, 0) => return answer("counted", &receipt),
         (Faults::Unsure, 1 | 6) => {
+            return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"recorded": "no"}))).into_response();
+        }
+        (Faults::Refusing(problem), _) => {
+            return (StatusCode::CONFLICT, Json(json!({ "type": problem }))).into_response();
+        }
+        (Faults::Full, _) if voter.ends_with('0') => {
             return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"recorded": "no"}))).into_response();
         }
         _ => {}
@@ -131,6 +141,20 @@ async fn a_vote_that_is_not_answered_for_good_is_sent_again_and_counted_once() {
 #[tokio::test]
 async fn a_server_that_forgets_votes_is_found_out() {
     assert!(!run(Faults::Lossy, &["--voters", "200"]).await);
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_votes_is_found_out() {
+    assert!(!run(Faults::Refusing("/problems/poll-closed"), &["--voters", "20"]).await);
+    assert!(!run(Faults::Refusing("/problems/already-voted"), &["--voters", "20"]).await, "nobody had voted");
+    assert!(!run(Faults::Full, &["--voters", "20", "--retry-seconds", "0.5"]).await);
+}
+
+#[tokio::test]
+async fn refusals_are_allowed_on_demand_and_only_where_they_make_sense() {
+    assert!(run(Faults::Refusing("/problems/poll-closed"), &["--voters", "20", "--allow-refusals"]).await);
+    assert!(!run(Faults::Refusing("/problems/already-voted"), &["--voters", "20", "--allow-refusals"]).await);
+    assert!(!run(Faults::Full, &["--voters", "20", "--retry-seconds", "0.5", "--allow-refusals"]).await);
 }
 
 #[tokio::test]

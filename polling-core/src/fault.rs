@@ -11,10 +11,11 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::bus::{BusError, Notice, Update, UpdateBus};
-use crate::checkpoint::{Batch, Checkpoint};
+use crate::checkpoint::{Batch, Checkpoint, Offset, Partition, RecordDigest};
 use crate::clock::Timestamp;
 use crate::model::{History, Poll, PollId, Receipt, Resolution, Steps, Tally, Vote, VoterKey};
 use crate::sink::{Recorded, SinkError, VoteSink};
+use crate::source::{Refused, SourceError, SourceEvent, VoteSource};
 use crate::store::{Applied, CountedVote, CreationOrder, Leader, PollFilter, PollSnapshot, PollStore, StoreError};
 use crate::store::{TallyStore, Transitions};
 
@@ -214,6 +215,54 @@ impl VoteSink for FaultySink {
             }
             Fault::None => self.inner.record(vote).await,
         }
+    }
+}
+
+/// A reading end of a log that fails on purpose. What was yielded is never lost on its way, because no log yields it a second time;
+/// an acknowledgement may be.
+pub struct FaultySource {
+    inner: Arc<dyn VoteSource>,
+    faults: Faults,
+}
+
+impl FaultySource {
+    /// Wraps a source.
+    #[must_use]
+    pub const fn new(inner: Arc<dyn VoteSource>, faults: Faults) -> Self {
+        Self { inner, faults }
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl VoteSource for FaultySource {
+    async fn next(&self) -> Result<SourceEvent, SourceError> {
+        match self.faults.next().await {
+            Fault::Before | Fault::After => Err(SourceError("injected".into())),
+            Fault::None => self.inner.next().await,
+        }
+    }
+
+    async fn start(&self, partition: Partition, next: Offset, last: Option<RecordDigest>) -> Result<(), SourceError> {
+        match self.faults.next().await {
+            Fault::Before => Err(SourceError("injected before".into())),
+            Fault::After => {
+                self.inner.start(partition, next, last).await?;
+                Err(SourceError("injected after".into()))
+            }
+            Fault::None => self.inner.start(partition, next, last).await,
+        }
+    }
+
+    async fn acknowledge(&self, batch: &Batch, applied: Option<&Applied>) {
+        if self.faults.next().await != Fault::Before {
+            self.inner.acknowledge(batch, applied).await;
+        }
+    }
+
+    async fn refuse(&self, batch: &Batch, error: &StoreError) -> Refused {
+        // Nothing is wrong with applying it again later.
+        if self.faults.next().await == Fault::Before { Refused::Kept } else { self.inner.refuse(batch, error).await }
     }
 }
 

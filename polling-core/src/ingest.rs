@@ -142,9 +142,13 @@ impl Ingest {
                 };
                 match event {
                     Ok(SourceEvent::Assigned(partitions)) => {
-                        self.take_on(partitions);
-                        start_at = tokio::time::Instant::now();
-                        Step::Assignment
+                        if self.take_on(partitions) {
+                            start_at = tokio::time::Instant::now();
+                            Step::Assignment
+                        } else {
+                            // That those which could not be started are still ours is no reason to try sooner.
+                            Step::SourceTrouble
+                        }
                     }
                     event => self.handle(event).await,
                 }
@@ -217,10 +221,13 @@ impl Ingest {
         }
     }
 
-    fn take_on(&mut self, partitions: impl IntoIterator<Item = Partition>) {
+    /// Answers whether any of them was not waiting for its start before.
+    fn take_on(&mut self, partitions: impl IntoIterator<Item = Partition>) -> bool {
+        let before = self.unstarted.len();
         self.unstarted.extend(partitions);
         self.unstarted.sort_unstable();
         self.unstarted.dedup();
+        self.unstarted.len() > before
     }
 
     /// Starts what can be started. A partition that cannot keeps no other from it.

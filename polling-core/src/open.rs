@@ -300,14 +300,19 @@ impl<'a> Parts<'a> {
 
     /// The same where names of some form are known as well.
     pub(crate) fn only_some(&self, known: &[&str], is_known: impl Fn(&str) -> bool) -> Result<(), OpenError> {
-        let unknown = self.parameters.iter().find(|(name, _)| !known.contains(name) && !is_known(name));
-        unknown.map_or(Ok(()), |(name, _)| {
-            Err(OpenError::UnknownParameter {
-                role: self.role,
-                url: redacted_url(self.whole),
-                parameter: (*name).to_owned(),
-                nearest: nearest(name, known.iter().copied()),
-            })
+        let Some(unknown) = self.parameters.iter().position(|(name, _)| !known.contains(name) && !is_known(name)) else {
+            return Ok(());
+        };
+        // What seems to be a parameter may be the end of a password.
+        if self.parameters[unknown..].iter().any(|(name, value)| name.contains('@') || value.contains('@')) {
+            return Err(self.bad("in a user name, a password or a value, any of / ? # & @ must be percent-encoded"));
+        }
+        let (name, _) = self.parameters[unknown];
+        Err(OpenError::UnknownParameter {
+            role: self.role,
+            url: redacted_url(self.whole),
+            parameter: name.to_owned(),
+            nearest: nearest(name, known.iter().copied()),
         })
     }
 
@@ -363,6 +368,11 @@ pub fn check(urls: &Urls) -> Vec<OpenError> {
 /// # Errors
 ///
 /// See [`OpenError`]. Mistakes in the URLs are found before anything is opened.
+///
+/// # Cancellation
+///
+/// Dropping the future lets go of what was opened by then, a moment later. What was made stays, such as a file, tables or topics, and is
+/// found by the next call.
 pub async fn open(urls: &Urls) -> Result<Backends, OpenError> {
     let log = Parts::of("log", &urls.log);
     let store = Parts::of("store", &urls.store);
@@ -554,6 +564,10 @@ pub enum Migrated {
 /// # Errors
 ///
 /// See [`OpenError`]. Tables of a newer program are left as they are.
+///
+/// # Cancellation
+///
+/// Each step is a transaction: dropping the future leaves the tables at some version, from which the next call goes on.
 #[cfg_attr(not(feature = "postgres"), expect(clippy::unused_async, reason = "the same signature as with the feature"))]
 pub async fn migrate(urls: &Urls) -> Result<Migrated, OpenError> {
     let store = Parts::of("store", &urls.store);
@@ -648,6 +662,16 @@ mod tests {
             );
         }
         assert!(errors("memory:", &format!("{server}?lock-timeout=5s"))[0].contains("unknown parameter"), "not of a bus");
+        for password in ["hu/sh", "hu?sh", "hu#sh", "hu?sh&hu", "hu@sh", "/hush", "hu?schema=sh"] {
+            for (url, port) in
+                [("postgres", ":5432"), ("kafka", ""), ("kafka", ":9092"), ("postgers", ""), ("postgres:hush@", "")]
+            {
+                let url = format!("{url}://me:{password}@db{port}/polls");
+                for error in errors(&url, &url) {
+                    assert!(!error.contains("hu") && !error.contains("sh"), "{url}: {error}");
+                }
+            }
+        }
         for (url, missing) in
             [("postgres://db/polls", "user"), ("postgres://me@/polls", "host"), ("postgres://me@db", "database")]
         {

@@ -184,10 +184,10 @@ fn only(url: &Parts<'_>, known: &[&str]) -> Result<(), OpenError> {
 fn cluster<'a>(url: &Parts<'a>) -> Result<(Cluster, &'a str), OpenError> {
     let form = "its form is kafka://HOST:PORT,HOST:PORT/TOPIC";
     let place = url.path().strip_prefix("//").ok_or_else(|| url.bad(form))?;
-    let (brokers, topic) = place.split_once('/').ok_or_else(|| url.bad(form))?;
-    if brokers.contains('@') {
+    if place.contains('@') {
         return Err(url.bad("a user is not part of it: use librdkafka.sasl.username and librdkafka.sasl.password"));
     }
+    let (brokers, topic) = place.split_once('/').ok_or_else(|| url.bad(form))?;
     let is_broker = |broker: &str| !broker.is_empty() && !broker.contains(char::is_whitespace);
     if !brokers.split(',').all(is_broker) {
         return Err(url.bad(form));

@@ -48,6 +48,10 @@ impl Scheduler {
     }
 
     /// Announces whatever is due until `shutdown` is requested.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future may leave a change with its new version and unannounced; servers find it when they read the poll again.
     pub async fn run(self, shutdown: Shutdown) {
         loop {
             let pause = match self.step().await {

@@ -216,23 +216,33 @@ fn shown(setting: &Setting, value: &str) -> String {
     if setting.secret { "(redacted)".to_owned() } else { redacted_url(value) }
 }
 
-/// The text with the password of a URL in it replaced, and otherwise as it is.
+/// The text with the password of a URL in it replaced, and otherwise as it is. What could be part of a password is taken for it: all
+/// up to the last `@`, because people write `/`, `?`, `#` and `@` in passwords that should be percent-encoded.
 #[must_use]
 pub fn redacted_url(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, tail) = rest.split_at(authority_end);
-    let authority = match authority.rsplit_once('@') {
-        Some((user, host)) => format!("{}:(redacted)@{host}", user.split(':').next().unwrap_or_default()),
-        None => authority.to_owned(),
-    };
-    let (path, query) = tail.split_once('?').map_or((tail, None), |(path, query)| (path, Some(query)));
-    let mut shown = format!("{scheme}://{authority}{path}");
+    let is_url = |colon: &usize| text[*colon..].starts_with("://");
+    let (start, rest) = text.split_at(text.find(':').filter(is_url).map_or(0, |colon| colon + "://".len()));
+    let rest = without_secret_parameters(rest);
+    match rest.rsplit_once('@') {
+        // Without the slashes it is either a mistake or a path.
+        Some((user, host)) if !start.is_empty() || user.contains(':') => {
+            let name = user.split([':', '/', '?', '#']).next().unwrap_or_default();
+            format!("{start}{name}:(redacted)@{host}")
+        }
+        _ => format!("{start}{rest}"),
+    }
+}
+
+fn without_secret_parameters(text: &str) -> String {
+    let (path, query) = text.split_once('?').map_or((text, None), |(path, query)| (path, Some(query)));
+    let mut shown = path.to_owned();
     for (index, pair) in query.into_iter().flat_map(|query| query.split('&')).enumerate() {
-        let name = pair.split('=').next().unwrap_or_default();
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let secret = ["password", "secret", "token", "key", "oauthbearer"].iter().any(|word| name.to_lowercase().contains(word));
+        // Whoever looks for the last `@` must still find that there was one.
+        let redacted = if value.contains('@') { "@(redacted)" } else { "(redacted)" };
         shown.push(if index == 0 { '?' } else { '&' });
-        shown.push_str(&if secret { format!("{name}=(redacted)") } else { pair.to_owned() });
+        shown.push_str(&if secret { format!("{name}={redacted}") } else { pair.to_owned() });
     }
     shown
 }
@@ -326,5 +336,22 @@ mod tests {
         let printed = settings.expect("sound").print();
         assert!(!printed.contains("hush"), "{printed}");
         assert!(printed.contains("postgres://me:(redacted)@db/x?sslpassword=(redacted)&a=b"), "{printed}");
+        for (url, shown) in [
+            ("postgres://me:hu/sh@db/x", "postgres://me:(redacted)@db/x"),
+            ("postgres://me:hu?sh@db/x", "postgres://me:(redacted)@db/x"),
+            ("postgres://me:hu#sh@db/x", "postgres://me:(redacted)@db/x"),
+            ("postgres://me:hu@sh@db/x", "postgres://me:(redacted)@db/x"),
+            ("postgres://me:hu?sh&hu@db/x?sslpassword=hush&a=b", "postgres://me:(redacted)@db/x?sslpassword=(redacted)&a=b"),
+            ("postgres://me:hu?sh&key=hu@db/x", "postgres://me:(redacted)@(redacted)"),
+            ("postgres:/me:hush@db/x", "postgres:(redacted)@db/x"),
+            ("postgres:hu://sh@db/x", "postgres:(redacted)@db/x"),
+            ("kafka://b/votes?secret=hu@sh&a=b", "kafka://b:(redacted)@(redacted)&a=b"),
+            ("kafka://b/votes?user=me@corp&password=hush", "kafka://b:(redacted)@corp&password=(redacted)"),
+            ("kafka://b,c:9092/votes?user=me%40corp&password=hush", "kafka://b,c:9092/votes?user=me%40corp&password=(redacted)"),
+            ("/home/me@corp", "/home/me@corp"),
+            ("http://a.example", "http://a.example"),
+        ] {
+            assert_eq!(redacted_url(url), shown, "{url}");
+        }
     }
 }

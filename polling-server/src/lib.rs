@@ -21,6 +21,7 @@ pub mod process;
 pub mod readiness;
 pub mod run;
 pub mod store_watch;
+mod tasks;
 pub mod telemetry;
 
 #[cfg(any(test, fuzzing))]

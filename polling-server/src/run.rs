@@ -18,7 +18,6 @@ use polling_core::shutdown::Shutdown;
 use polling_core::store::PollStore;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::Admin;
@@ -38,6 +37,7 @@ use crate::readiness::{Readiness, SharedLog};
 use crate::serve::{Drained, Limits, Transport, serve};
 use crate::service::Service;
 use crate::store_watch::{StoreTrouble, WatchedPolls};
+use crate::tasks::Tasks;
 use crate::telemetry;
 use crate::transport::client_address::TrustedProxies;
 use crate::transport::requests::Requests;
@@ -46,9 +46,6 @@ use crate::transport::requests::Requests;
 const ADMIN_CONNECTIONS_MAX: usize = 64;
 /// How long live sockets may take to say goodbye, once they have been told: their close frames are staggered over less.
 const SOCKETS_DRAIN: Duration = Duration::from_secs(5);
-/// How long the votes in the log may take to be counted: thousands of batches of a healthy store. With a store that hangs, their
-/// senders were told long ago that the outcome is unknown.
-const COUNTING_DRAIN: Duration = Duration::from_secs(30);
 /// How long the store may take to close: longer than one transaction.
 const STORE_DRAIN: Duration = Duration::from_secs(5);
 /// How long a request to the admin listener may take to end.
@@ -90,6 +87,9 @@ pub enum RunError {
     /// A part of the server ended while it was needed.
     #[error("{0} ended unexpectedly")]
     Ended(&'static str),
+    /// It was told to stop, and the store did not take the last votes. Their senders were told that the outcome is unknown.
+    #[error("failed to count the last votes before the end")]
+    Uncounted,
 }
 
 impl RunError {
@@ -103,6 +103,7 @@ impl RunError {
             Self::Open(error) => error.exit(),
             Self::Bind { .. } => Exit::Unavailable,
             Self::Telemetry(_) | Self::Ended(_) => Exit::Internal,
+            Self::Uncounted => Exit::Interrupted,
         }
     }
 }
@@ -284,7 +285,7 @@ pub async fn run_opened<E: Endpoint + 'static>(
     if let Some(log) = memory_log {
         log.close();
     }
-    tasks.stop().await;
+    let all_counted = tasks.stop().await;
     if tokio::time::timeout(STORE_DRAIN, backends.shut_down()).await.is_err() {
         tracing::error!("the store did not close in time; nothing that was acknowledged is lost by that");
     }
@@ -294,7 +295,11 @@ pub async fn run_opened<E: Endpoint + 'static>(
         // How the last probe ended is of no interest.
         let _drained = admin.await;
     }
-    ended.map_or(Ok(drained), |part| Err(RunError::Ended(part)))
+    match ended {
+        Some(part) => Err(RunError::Ended(part)),
+        None if !all_counted => Err(RunError::Uncounted),
+        None => Ok(drained),
+    }
 }
 
 /// Puts the parts together and starts those that run by themselves.
@@ -363,37 +368,5 @@ fn log_drained(drained: Drained) {
     match drained {
         Drained::Clean => tracing::info!("every request in flight was answered"),
         Drained::Cut(connections) => tracing::warn!(connections, "connections were cut: their requests took too long to end"),
-    }
-}
-
-/// What runs beside the listeners.
-#[derive(Default)]
-struct Tasks {
-    /// The counting loop, which ends by itself when its log is closed.
-    counting: JoinSet<()>,
-    counting_stop: Shutdown,
-    others: JoinSet<()>,
-    others_stop: Shutdown,
-}
-
-impl Tasks {
-    /// Waits until one of them ends, and names it.
-    async fn first_end(&mut self) -> &'static str {
-        tokio::select! {
-            Some(_) = self.counting.join_next() => "the counting of votes",
-            Some(_) = self.others.join_next() => "the scheduler, the hub, the watch over the store, or what goes over the update bus",
-        }
-    }
-
-    /// Lets the counting finish the log, which must be closed; then stops the others.
-    async fn stop(mut self) {
-        let counted = async { while self.counting.join_next().await.is_some() {} };
-        if tokio::time::timeout(COUNTING_DRAIN, counted).await.is_err() {
-            tracing::error!("the store did not take the last votes in time; their senders were told that the outcome is unknown");
-            self.counting_stop.request();
-            self.counting.shutdown().await;
-        }
-        self.others_stop.request();
-        while self.others.join_next().await.is_some() {}
     }
 }

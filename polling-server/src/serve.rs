@@ -187,7 +187,7 @@ fn http(limits: &Limits) -> http1::Builder {
 struct Server<E> {
     shared: Arc<Shared<E>>,
     http: http1::Builder,
-    cors: Option<tower_http::cors::CorsLayer>,
+    cors: Option<cors::Layer<BoxBody<Bytes, std::io::Error>>>,
     limits: Limits,
     stop: CancellationToken,
     cut: CancellationToken,

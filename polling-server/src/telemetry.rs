@@ -3,6 +3,7 @@
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use polling_core::operate::telemetry::{self, PrometheusHandle};
 
+use crate::api::problem::FAILURES;
 use crate::clock_watch::CLOCK_SKEW;
 use crate::transport::requests::{REQUEST_SECONDS, REQUESTS};
 
@@ -25,6 +26,7 @@ pub fn start() -> Result<PrometheusHandle, String> {
 fn describe() {
     describe_counter!(REQUESTS, Unit::Count, "requests answered, by route, method and class of status");
     describe_histogram!(REQUEST_SECONDS, Unit::Seconds, "from the head of a request to the head of its answer");
+    describe_counter!(FAILURES, Unit::Count, "requests and votes that failed and not by a fault of theirs, by problem");
     describe_counter!("polling_http_refused_total", Unit::Count, "what came on a connection and was not a request");
     describe_counter!("polling_http_accept_errors_total", Unit::Count, "connections that could not be accepted");
     describe_counter!(

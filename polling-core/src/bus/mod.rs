@@ -82,6 +82,11 @@ pub struct BusError(#[source] pub crate::store::Source);
 ///
 /// Updates are absolute; one that comes twice says nothing new.
 ///
+/// # Errors
+///
+/// After [`BusError`] from `publish`, updates may have reached some subscribers, all or none; those that missed them need not be told
+/// [`Notice::Lagged`], because they read again from the store at their own pace. After one from `subscribe` there is no subscription.
+///
 /// # Cancellation
 ///
 /// A dropped `publish` may or may not have reached the subscribers. A dropped stream unsubscribes.

@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll as Ready;
+use std::time::Duration;
 
 use futures_util::poll as poll_once;
 
@@ -12,6 +13,9 @@ use crate::model::{Outcome, Poll, Vote};
 use crate::sink::{Recorded, SinkError, VoteSink};
 use crate::source::{Refused, SourceEvent, VoteSource};
 use crate::store::{Applied, StoreError};
+
+/// Longer than anything takes that is done at once.
+const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// A log, through both of its ends, for the suite. It must be empty, and yield all its partitions to this one source.
 pub struct LogUnderTest {
@@ -27,17 +31,22 @@ pub struct LogUnderTest {
 
 /// Runs the whole suite; each test gets a log of its own from `make`, which is told for how many waiting votes.
 ///
+/// It needs a current-thread runtime of Tokio with time, as that of `#[tokio::test]` is: what it spawns has its turn when the suite
+/// yields.
+///
 /// # Panics
 ///
 /// With the fact that does not hold.
 pub async fn vote_log(make: impl AsyncFn(usize) -> LogUnderTest) {
     votes_come_out_in_order_without_a_hole(make(100).await).await;
+    nothing_comes_before_it_is_told_where_to_begin(make(100).await).await;
     reading_starts_where_it_is_told(make(100).await).await;
     what_was_not_acknowledged_comes_again(make(100).await).await;
     a_dropped_next_loses_nothing(make(100).await).await;
     a_call_resolves_when_its_vote_is_durable(make(100).await).await;
     an_acknowledgement_without_outcomes_is_one(make(100).await).await;
     a_refused_batch_is_kept_or_returned(make(100).await).await;
+    what_comes_again_is_not_certainly_unrecorded(make(100).await).await;
     a_full_queue_is_refused_at_once(make(3).await).await;
 }
 
@@ -106,6 +115,35 @@ async fn votes_come_out_in_order_without_a_hole(log: LogUnderTest) {
     for call in calls {
         assert!(call.await.expect("the call ends").is_ok());
     }
+}
+
+async fn nothing_comes_before_it_is_told_where_to_begin(log: LogUnderTest) {
+    let poll = poll(2, |_| {});
+    let vote = cast(&poll, 1, 1, &[1]);
+    let _call = record(&log, vote);
+    settled().await;
+    let mut assigned = loop {
+        match log.source.next().await.expect("the log is read") {
+            SourceEvent::Assigned(partitions) => break partitions,
+            event => assert!(!matches!(event, SourceEvent::Closed | SourceEvent::Stopped { .. }), "unexpected: {event:?}"),
+        }
+    };
+    // Whoever was assigned them has died, and another one asks.
+    for _ in 0..3 {
+        let mut next = pin!(log.source.next());
+        if let Ready::Ready(event) = poll_once!(&mut next) {
+            match event.expect("the log is read") {
+                SourceEvent::Assigned(partitions) => assigned.extend(partitions),
+                SourceEvent::Batch(batch) if batch.is_empty() => {}
+                event => panic!("before the start: {event:?}"),
+            }
+        }
+        settled().await;
+    }
+    for partition in assigned {
+        log.source.start(partition, Offset::ZERO, None).await.expect("the partition starts");
+    }
+    assert_eq!(votes_of(&next_batch(&log, Offset::ZERO).await), [vote], "it was kept");
 }
 
 async fn reading_starts_where_it_is_told(log: LogUnderTest) {
@@ -216,13 +254,34 @@ async fn a_refused_batch_is_kept_or_returned(log: LogUnderTest) {
     }
 }
 
+async fn what_comes_again_is_not_certainly_unrecorded(log: LogUnderTest) {
+    if !log.resolves_when_applied {
+        // A log that keeps its records said long ago that they are recorded.
+        return;
+    }
+    let poll = poll(2, |_| {});
+    let call = record(&log, cast(&poll, 1, 1, &[1]));
+    settled().await;
+    // Whoever took it first may have applied it before it died.
+    next_batch(&log, Offset::ZERO).await;
+    let again = next_batch(&log, Offset::ZERO).await;
+    match log.source.refuse(&again, &StoreError::Unavailable("the disk is full".into())).await {
+        Refused::Kept => acknowledge(&log, &again).await,
+        Refused::Returned => {
+            let answer = call.await.expect("the call ends");
+            assert!(matches!(answer, Err(SinkError::Unknown { .. })), "{answer:?}");
+        }
+    }
+}
+
 async fn a_full_queue_is_refused_at_once(log: LogUnderTest) {
     let Some(capacity) = log.capacity else { return };
     let poll = poll(2, |_| {});
     let number = u32::try_from(capacity).expect("a small capacity");
     let calls: Vec<_> = one_voter(&poll, 0..number).into_iter().map(|vote| record(&log, vote)).collect();
     settled().await;
-    let answer = log.sink.record(cast(&poll, 2, 99, &[1])).await;
+    let answer = tokio::time::timeout(AT_ONCE, log.sink.record(cast(&poll, 2, 99, &[1]))).await;
+    let answer = answer.expect("a full queue is refused at once");
     assert!(matches!(answer, Err(SinkError::NotRecorded { .. })), "{answer:?}");
     let batch = next_batch(&log, Offset::ZERO).await;
     assert_eq!(batch.len(), capacity, "the refused vote is not among them");

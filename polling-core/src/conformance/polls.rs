@@ -188,6 +188,8 @@ async fn scheduled_changes_are_announced_once(store: StoreUnderTest) {
     assert_eq!(transition(10).await, Transitions { changed: vec![poll.id], next: Some(at(20)) });
     let open = version(&store, poll.id).await;
     assert!(open > scheduled);
+    let shown = read(&store, poll.id).await.expect("the poll exists").poll.state_shown(at(9));
+    assert_eq!(shown, PollState::Open, "what has a version is not taken back by a clock that is behind");
     assert_eq!(transition(11).await, Transitions { changed: vec![], next: Some(at(20)) });
     assert_eq!(transition(30).await, Transitions { changed: vec![poll.id], next: None });
     assert!(version(&store, poll.id).await > open);

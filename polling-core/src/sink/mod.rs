@@ -54,6 +54,11 @@ pub enum SinkError {
 ///
 /// None: two calls with the same vote write two records. The store counts one of them.
 ///
+/// # Errors
+///
+/// [`SinkError::NotRecorded`] and [`SinkError::Unknown`], and nothing else: whoever cannot tell says `Unknown`. After both, the same
+/// vote may be recorded again; only after the first is it certain that there is no other record of it.
+///
 /// # Backpressure
 ///
 /// A full queue is refused at once with [`SinkError::NotRecorded`]; a call never waits for room.

@@ -21,7 +21,8 @@ const BATCH_VOTES_MAX: usize = 10_000;
 /// Yields the votes of a memory log, all that wait in one batch, so that one transaction is shared by as many as came together.
 ///
 /// An offset is given to a vote when its batch is made, and is used again when the store refused the batch: so the
-/// offsets in the store have no hole.
+/// offsets in the store have no hole. Votes wait in the log until somebody says at which offset it begins; until then its one
+/// partition is assigned again to whoever asks, because the one who was told may have died of it.
 #[derive(Debug)]
 pub struct MemorySource {
     receiver: Mutex<Reader>,
@@ -38,10 +39,12 @@ struct Reader {
 
 #[derive(Debug, Default)]
 struct Flight {
-    assigned: bool,
+    /// The offset of the next batch; `None` before the start.
     next: Option<Offset>,
     /// The batch that was yielded last, with the calls that wait for it.
     waiting: Vec<Waiting>,
+    /// Whoever had the batch first did not say what became of it, so it may have been applied.
+    in_doubt: bool,
 }
 
 impl MemorySource {
@@ -78,12 +81,12 @@ impl VoteSource for MemorySource {
         let mut reader = self.receiver.lock().await;
         {
             let mut flight = self.flight();
-            if !flight.assigned {
-                flight.assigned = true;
+            if flight.next.is_none() {
                 return Ok(SourceEvent::Assigned(vec![ONLY]));
             }
             // Not acknowledged yet: yield it again rather than forget who waits for it.
             if let Some(batch) = flight.batch() {
+                flight.in_doubt = true;
                 return Ok(SourceEvent::Batch(batch));
             }
         }
@@ -103,6 +106,7 @@ impl VoteSource for MemorySource {
         }
         let mut flight = self.flight();
         flight.waiting.append(taken);
+        flight.in_doubt = false;
         Ok(flight.batch().map_or(SourceEvent::Closed, SourceEvent::Batch))
     }
 
@@ -133,7 +137,9 @@ impl VoteSource for MemorySource {
 
     async fn refuse(&self, _batch: &Batch, error: &StoreError) -> Refused {
         let reason = std::error::Error::source(error).map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
-        self.flight().answer_all(&Err(SinkError::NotRecorded { reason }));
+        let mut flight = self.flight();
+        let answer = if flight.in_doubt { SinkError::Unknown { reason } } else { SinkError::NotRecorded { reason } };
+        flight.answer_all(&Err(answer));
         Refused::Returned
     }
 }

@@ -57,7 +57,14 @@ pub struct SourceError(#[source] pub crate::store::Source);
 ///
 /// # Idempotence
 ///
-/// [`start`](Self::start) may be called again at any time, and makes the partition continue from the offset given.
+/// [`start`](Self::start) may be called again at any time, and makes the partition continue from the offset given. A partition
+/// that was not started may be assigned again and again.
+///
+/// # Errors
+///
+/// [`SourceError`] from [`next`](Self::next) takes nothing away: the next call yields what this one would have. From
+/// [`start`](Self::start) it leaves open whether the partition was started: start it again. A log that will never be readable again by
+/// itself is no error, but [`SourceEvent::Stopped`].
 ///
 /// # Cancellation
 ///

@@ -44,7 +44,7 @@ mod sqlite_statements;
 mod sqlite_traits;
 #[cfg(feature = "sqlite")]
 mod sqlite_write;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod voters;
 
 use async_trait::async_trait;
@@ -182,12 +182,18 @@ pub struct Applied {
 /// # Ordering
 ///
 /// Every change of a poll (close, archive, transition, and those of [`TallyStore::apply`]) gives it a greater version.
-/// A read shows a definition and a tally of the same moment. Where several processes share the store, it says of each poll which changes
-/// of state have a version ([`Poll::awaiting`]), because their clocks differ; for a store of one process its clock does.
+/// A read shows a definition and a tally of the same moment, and says of each poll which changes of state have a version
+/// ([`Poll::awaiting`]), because clocks differ and are set back.
 ///
 /// # Idempotence
 ///
 /// Creating the same poll again, closing a closed poll, archiving an archived one, and a transition with nothing due change nothing.
+///
+/// # Errors
+///
+/// After [`StoreError::Unknown`] from a call that changes something, the same call again says what is there, because doing it twice
+/// changes nothing. After every other error nothing was changed. A read changes nothing, whatever it fails with.
+/// [`StoreError::Fenced`] is not among them.
 ///
 /// # Cancellation
 ///
@@ -245,6 +251,11 @@ pub trait PollStore: Send + Sync {
 /// # Idempotence
 ///
 /// A batch applied before is answered with [`StoreError::Fenced`] and changes nothing; that resolves [`StoreError::Unknown`].
+///
+/// # Errors
+///
+/// After [`StoreError::Unknown`] from [`apply`](Self::apply), the batch was applied or was not; applying it again tells which. After
+/// every other error nothing was changed. A read changes nothing, whatever it fails with, and never with [`StoreError::Fenced`].
 ///
 /// # Cancellation
 ///

@@ -3,17 +3,14 @@
 //! Both only save questions to the database. A poll that was changed since is found out when it is locked, and a voter who has
 //! voted after all by the unique key.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::HashMap;
 
+use super::voters::Voters;
 use crate::checkpoint::{Batch, Entry, Offset, Partition};
 use crate::model::{Poll, PollId, VoterKey};
 
 /// Polls that are remembered, at most: some tens of megabytes with the longest texts.
 const POLLS_MAX: usize = 10_000;
-/// Voters that are remembered, at most: some tens of megabytes. Beyond that everything is forgotten, which costs a question for
-/// every vote in the polls that are known by then.
-const VOTERS_MAX: usize = 4_000_000;
 
 /// A poll that takes votes, as far as is known.
 #[derive(Debug)]
@@ -37,16 +34,16 @@ struct Watch {
 pub(super) struct Memory {
     polls: HashMap<PollId, KnownPoll>,
     watches: HashMap<Partition, Watch>,
-    /// Digests of poll and voter: who has, or may have, a ballot. Two with the same digest cost a question.
-    voters: HashSet<u64>,
-    digest: RandomState,
+    /// Who has, or may have, a ballot. One who is taken for another costs a question.
+    voters: Voters,
     batches: u64,
 }
 
 impl Memory {
     /// Notes that a batch begins, whose checkpoints are held.
     pub(super) fn begin(&mut self, batch: &Batch) {
-        if self.voters.len() > VOTERS_MAX || self.polls.len() > POLLS_MAX {
+        if self.voters.are_too_many() || self.polls.len() > POLLS_MAX {
+            // Which costs a question for every vote in the polls that are known by now.
             *self = Self::default();
         }
         self.batches += 1;
@@ -75,7 +72,7 @@ impl Memory {
     /// Whether this voter has certainly no ballot in the poll: it was empty at a time since which all that came to the
     /// partition of the voter went through here, and this voter was not in it.
     pub(super) fn is_surely_new(&self, partition: Partition, known: &KnownPoll, voter: VoterKey) -> bool {
-        self.is_complete(partition, known) && !self.voters.contains(&self.digest.hash_one((known.number, voter)))
+        self.is_complete(partition, known) && !self.voters.may_contain(known.number, voter)
     }
 
     fn is_complete(&self, partition: Partition, known: &KnownPoll) -> bool {
@@ -90,8 +87,7 @@ impl Memory {
                 let Entry::Vote(vote) = entry else { continue };
                 let Some(known) = self.polls.get(&vote.poll) else { continue };
                 if self.is_complete(part.partition, known) {
-                    let digest = self.digest.hash_one((known.number, vote.voter));
-                    self.voters.insert(digest);
+                    self.voters.insert(known.number, vote.voter);
                 }
             }
             if let Some(watch) = self.watches.get_mut(&part.partition) {

@@ -32,9 +32,6 @@ pub(super) type Connection = sqlx::SqliteConnection;
 /// A statement with its parameters.
 pub(super) type Query = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
 
-/// Tables other than the list of migrations, which is made before the first migration runs.
-const TABLES: &str = "SELECT count(*) FROM sqlite_schema WHERE tbl_name <> '_sqlx_migrations'";
-const NEWEST_MIGRATION: &str = "SELECT max(version) FROM _sqlx_migrations";
 static MIGRATOR: Migrator = sqlx::migrate!("../migrations/sqlite");
 
 /// Connections that read, by default: reading is short and from memory, so more would only wait for a processor.
@@ -146,6 +143,11 @@ impl SqliteStore {
     /// # Errors
     ///
     /// See [`SqliteOpenError`]. A file that is refused is left as it is.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future leaves the file as it was, or made or brought up to date; the next call goes on from there. It may be in use
+    /// for a moment longer.
     pub async fn open(path: &Path, options: SqliteOptions) -> Result<Self, SqliteOpenError> {
         let path = file::resolve(path)?;
         let lock = file::lock(&path)?;
@@ -274,12 +276,12 @@ async fn check_through(connection: &mut Connection, path: &Path, bytes: u64, kno
     let application_id = sqlx::query_scalar(statements::APPLICATION_ID).fetch_one(&mut *connection).await.map_err(failed)?;
     let version: i64 = sqlx::query_scalar(statements::USER_VERSION).fetch_one(&mut *connection).await.map_err(failed)?;
     file::refuse(path, application_id, version, known)?;
-    let tables: i64 = sqlx::query_scalar(TABLES).fetch_one(&mut *connection).await.map_err(failed)?;
+    let tables: i64 = sqlx::query_scalar(statements::TABLES).fetch_one(&mut *connection).await.map_err(failed)?;
     if application_id == 0 && tables > 0 {
         return Err(SqliteOpenError::WrongApplication { path: path.to_owned(), found: 0 });
     }
     if application_id == file::APPLICATION_ID {
-        let newest = sqlx::query_scalar(NEWEST_MIGRATION).fetch_one(&mut *connection).await.map_err(failed)?;
+        let newest = sqlx::query_scalar(statements::NEWEST_MIGRATION).fetch_one(&mut *connection).await.map_err(failed)?;
         file::refuse(path, application_id, newest, known)?;
     }
     if bytes <= QUICK_CHECK_BYTES_MAX {
@@ -450,6 +452,7 @@ pub(super) fn kept_poll(row: &SqliteRow, epoch: u64) -> Result<KeptPoll, StoreEr
         results: column(row, "results")?,
         opens_at: column(row, "opens_at")?,
         closes_at: column(row, "closes_at")?,
+        transition_at: column(row, "transition_at")?,
         last_accepted_at: column(row, "last_accepted_at")?,
         owner: column(row, "owner")?,
         question: column(row, "question")?,
@@ -484,9 +487,9 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::checkpoint::Batch;
+    use crate::checkpoint::{Batch, Entry, Offset, Partition, PartitionBatch};
     use crate::clock::{Clock, SystemClock};
-    use crate::model::{OwnerKey, Poll, PollDraft, PollState};
+    use crate::model::{Choices, OptionId, Outcome, OwnerKey, Poll, PollDraft, PollState, Vote, VoteId, VoteKind, VoterKey};
     use crate::store::{CreationOrder, PollFilter, PollStore, TallyStore};
 
     async fn store(folder: &tempfile::TempDir) -> Arc<SqliteStore> {
@@ -604,6 +607,34 @@ mod tests {
         drop(held);
         scan().await.expect("there is room again");
         read().await.expect("there is room again");
+    }
+
+    #[tokio::test]
+    async fn after_a_batch_that_names_many_large_polls_they_are_forgotten_and_still_counted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = store(&folder).await;
+        let option = |number| format!("{number:03}{}", "\u{1f5f3}".repeat(197));
+        let mut votes = Vec::new();
+        // Of 80 KB each.
+        for number in 0..220 {
+            let draft = PollDraft { question: "Which?".into(), options: (0..100).map(option).collect(), ..PollDraft::default() };
+            let poll = draft.into_poll(OwnerKey([0; 32]), SystemClock.now()).expect("sound");
+            store.create(&poll).await.expect("created");
+            let kind = VoteKind::Cast(Choices::single(OptionId::from_index(1).expect("an option")));
+            let id = VoteId(uuid::Uuid::from_u128(number));
+            votes.push(Vote { poll: poll.id, voter: VoterKey([7; 16]), id, accepted_at: SystemClock.now(), kind });
+        }
+        let batch = |first: usize, votes: &[Vote]| {
+            let entries = votes.iter().copied().map(Entry::Vote).collect();
+            Batch::single(PartitionBatch { partition: Partition(0), first: Offset::ZERO.plus(first), entries, last: None })
+        };
+        let applied = store.apply(&batch(0, &votes)).await.expect("applied");
+        assert!(applied.outcomes.iter().all(|&outcome| outcome == Outcome::Counted));
+        let known = store.inner.writer.lock().await.session.as_ref().map(|session| session.known().len());
+        assert_eq!(known, Some(0), "the next batch may be small");
+        let second = Vote { id: VoteId(uuid::Uuid::from_u128(1000)), ..votes[0] };
+        let applied = store.apply(&batch(votes.len(), &[second])).await.expect("applied");
+        assert_eq!(applied.outcomes, [Outcome::Duplicate], "voters are not forgotten");
     }
 
     /// Every statement, those apart that are run as one.

@@ -25,6 +25,8 @@ pub(super) struct PollRow {
     pub(super) results: String,
     pub(super) opens_at: Option<i64>,
     pub(super) closes_at: Option<i64>,
+    /// The next change of state that has no version yet.
+    pub(super) transition_at: Option<i64>,
     pub(super) last_accepted_at: Option<i64>,
     pub(super) owner: Vec<u8>,
     pub(super) question: String,
@@ -53,7 +55,8 @@ impl PollRow {
             opens_at: optional_time(self.opens_at)?,
             closes_at: optional_time(self.closes_at)?,
             owner: OwnerKey(self.owner.try_into().ok()?),
-        })?;
+        })?
+        .awaiting(optional_time(self.transition_at)?);
         Some(KeptPoll {
             number: self.number,
             archived: self.archived,

@@ -11,7 +11,8 @@ use super::{PollSnapshot, StoreError};
 use crate::checkpoint::Batch;
 use crate::model::{PollId, VoterKey};
 
-/// Bytes of polls that are kept in memory, about: some ten thousand ordinary ones, or a hundred of the largest.
+/// Bytes of polls that are kept in memory between transactions, about: some ten thousand ordinary ones, or a hundred of the largest.
+/// While a batch is applied, those that it names are kept as well, as many as it has votes at most.
 const KNOWN_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes that a poll takes beside its texts, about: itself, its place in the map, and what each of a few options takes.
 const POLL_BYTES: usize = 1024;
@@ -36,7 +37,7 @@ impl Session {
     /// A session that knows nothing yet.
     pub(super) fn new(connection: Connection) -> Self {
         let (known, with_past, met_empty) = (HashMap::new(), HashSet::new(), HashSet::new());
-        Self { connection, known, known_bytes: 0, with_past, met_empty, voters: Voters::new() }
+        Self { connection, known, known_bytes: 0, with_past, met_empty, voters: Voters::default() }
     }
 
     /// Reads the polls that the batch names, as far as they are not known.
@@ -45,10 +46,6 @@ impl Session {
         unknown.retain(|id| !self.known.contains_key(id));
         if unknown.is_empty() {
             return Ok(());
-        }
-        if self.known_bytes > KNOWN_BYTES_MAX {
-            self.forget_all();
-            unknown = sqlite_rows::polls_of(batch);
         }
         let packed = sqlite_rows::packed_ids(&unknown).finish();
         for row in find(&mut self.connection, query(statements::FIND_POLLS).bind(packed)).await? {
@@ -108,11 +105,18 @@ impl Session {
         }
     }
 
-    fn forget_all(&mut self) {
-        self.known.clear();
+    /// At the end of a batch: forgets all polls when they, or their voters, have become too many.
+    pub(super) fn forget_too_many(&mut self) {
+        if self.voters.are_too_many() {
+            self.voters = Voters::default();
+        } else if self.known_bytes <= KNOWN_BYTES_MAX {
+            return;
+        }
+        // Not only emptied: what a single batch may need is not kept for all the others.
+        self.known = HashMap::new();
         self.known_bytes = 0;
-        self.with_past.clear();
-        self.met_empty.clear();
+        self.with_past = HashSet::new();
+        self.met_empty = HashSet::new();
     }
 }
 

@@ -7,7 +7,8 @@ macro_rules! select_polls {
     ($more:literal, $from:literal) => {
         concat!(
             "SELECT polls.number, polls.id, polls.archived, polls.version, polls.voters, polls.max_choices, \
-             polls.allow_change, polls.results, polls.opens_at, polls.closes_at, polls.last_accepted_at, polls.owner, \
+             polls.allow_change, polls.results, polls.opens_at, polls.closes_at, polls.transition_at, \
+             polls.last_accepted_at, polls.owner, \
              poll_texts.question, poll_texts.options, \
              (SELECT json_group_array(votes ORDER BY option) FROM tallies WHERE poll = polls.number) AS tally",
             $more,
@@ -79,6 +80,9 @@ pub(super) const ROLLBACK: &str = "ROLLBACK";
 pub(super) const APPLICATION_ID: &str = "SELECT application_id FROM pragma_application_id";
 pub(super) const USER_VERSION: &str = "SELECT user_version FROM pragma_user_version";
 pub(super) const QUICK_CHECK: &str = "SELECT quick_check FROM pragma_quick_check LIMIT 1";
+/// Tables other than the list of migrations, which is made before the first migration runs.
+pub(super) const TABLES: &str = "SELECT count(*) FROM sqlite_schema WHERE tbl_name <> '_sqlx_migrations'";
+pub(super) const NEWEST_MIGRATION: &str = "SELECT max(version) FROM _sqlx_migrations";
 pub(super) const CHECKPOINT_WAL: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 pub(super) const EPOCH: &str = "SELECT epoch FROM store";
 pub(super) const PROBE: &str = "UPDATE store SET probe = probe + 1";
@@ -217,6 +221,8 @@ pub(super) const ALL: &[&str] = &[
     APPLICATION_ID,
     USER_VERSION,
     QUICK_CHECK,
+    TABLES,
+    NEWEST_MIGRATION,
     CHECKPOINT_WAL,
     EPOCH,
     PROBE,

@@ -53,13 +53,15 @@ pub(super) async fn close_poll(
     let Some(row) = rows.first() else { return Ok(None) };
     let KeptPoll { number, last_accepted_at, mut snapshot, .. } = kept_poll(row, epoch)?;
     if snapshot.poll.state(at) != PollState::Closed {
-        snapshot.poll = snapshot.poll.closed(close_time(at, last_accepted_at));
+        let poll = snapshot.poll.closed(close_time(at, last_accepted_at));
+        // Where the close had to move behind a vote, the change of state is still to come and has a version of its own.
+        let next = poll.next_transition(at);
+        snapshot.poll = poll.awaiting(next);
         snapshot.tally.version.number += 1;
         let close = query(statements::CLOSE)
             .bind(number)
             .bind(snapshot.poll.closes_at.map(Timestamp::as_micros))
-            // Where the close had to move behind a vote, the change of state is still to come and has a version of its own.
-            .bind(snapshot.poll.next_transition(at).map(Timestamp::as_micros));
+            .bind(next.map(Timestamp::as_micros));
         execute(&mut session.connection, close).await?;
     }
     Ok(Some(snapshot))
@@ -94,6 +96,7 @@ pub(super) async fn apply(session: &mut Session, batch: Batch, epoch: u64) -> Re
         sqlite_rows::changes(&batch, session.known(), &ballots, &kept_votes, &settlement).map_err(StoreError::Damaged)?;
     let tallies = write_changes(session, changes).await?;
     write_dead_letters(&mut session.connection, &batch).await?;
+    session.forget_too_many();
     Ok(Applied { outcomes: settlement.outcomes, conflicts: settlement.conflicts, tallies })
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use polling_core::bus::UpdateBus;
 use polling_core::bus::memory::MemoryBus;
 use polling_core::conformance::{LogUnderTest, StoreUnderTest, poll_store, tally_store, update_bus, vote_log};
-use polling_core::fault::{Faults, FaultyBus, FaultySink, FaultyStore};
+use polling_core::fault::{Faults, FaultyBus, FaultySink, FaultySource, FaultyStore};
 use polling_core::sink::memory::memory_log;
 use polling_core::store::memory::MemoryStore;
 use polling_core::store::{PollStore, TallyStore};
@@ -46,9 +46,16 @@ async fn the_memory_log_is_a_vote_log() {
     vote_log(async |capacity| memory(capacity)).await;
     vote_log(async |capacity| {
         let log = memory(capacity);
-        LogUnderTest { sink: Arc::new(FaultySink::new(log.sink, Faults::none())), ..log }
+        let sink = Arc::new(FaultySink::new(log.sink, Faults::none()));
+        LogUnderTest { sink, source: Arc::new(FaultySource::new(log.source, Faults::none())), ..log }
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "a full queue is refused at once")]
+async fn a_log_that_takes_more_votes_than_it_says_fails_the_suite_and_does_not_hang_in_it() {
+    vote_log(async |capacity| LogUnderTest { capacity: Some(capacity), ..memory(capacity + 1) }).await;
 }
 
 #[tokio::test]

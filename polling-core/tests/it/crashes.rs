@@ -11,13 +11,13 @@ use polling_core::checkpoint::{Batch, Entry, Offset};
 use polling_core::clock::Timestamp;
 use polling_core::conformance::fixture::{NOW, cast, poll};
 use polling_core::conformance::{StoreUnderTest, assert_equals_the_oracle, random_vote};
-use polling_core::fault::{FaultRates, Faults, FaultyBus, FaultyStore};
+use polling_core::fault::{FaultRates, Faults, FaultyBus, FaultySink, FaultySource, FaultyStore};
 use polling_core::ingest::{Ingest, Step};
 use polling_core::model::{Poll, Vote};
 use polling_core::sink::memory::memory_log;
 use polling_core::sink::{Recorded, SinkError, VoteSink};
 use polling_core::store::memory::MemoryStore;
-use polling_core::store::{Applied, StoreError, TallyStore};
+use polling_core::store::{Applied, PollStore, StoreError, TallyStore};
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -88,9 +88,10 @@ impl Crowd {
         random_vote(&mut self.random, &self.polls, self.now)
     }
 
-    async fn close(&self, number: u8, store: &StoreUnderTest) {
+    /// As an owner does who tries again until it is certain.
+    async fn close(&self, number: u8, polls: &dyn PollStore) {
         let poll = &self.polls[usize::from(number) % self.polls.len()];
-        store.polls.close(poll.id, self.now).await.expect("the poll is closed");
+        while polls.close(poll.id, self.now).await.is_err() {}
     }
 }
 
@@ -109,10 +110,12 @@ pub(crate) async fn run_on_a_kept_log(
     let mut crowd = Crowd::new(seed, &store).await;
     let log = KeptLog::default();
     let faults = Faults::new(rates, seed);
+    let polls = FaultyStore::new(Arc::clone(&store.polls), faults.clone());
     let start = |number: u64| {
+        let source = FaultySource::new(log.source(seed + number), faults.clone());
         let faulty = FaultyStore::new(Arc::clone(&store.tallies), faults.clone());
         let bus = FaultyBus::new(Arc::new(MemoryBus::new()), faults.clone());
-        Ingest::new(log.source(seed + number), Arc::new(faulty), Arc::new(bus))
+        Ingest::new(Arc::new(source), Arc::new(faulty), Arc::new(bus))
     };
     let mut loops = [start(0), start(1)];
     for (number, event) in (2..).zip(events) {
@@ -125,7 +128,7 @@ pub(crate) async fn run_on_a_kept_log(
                 step(&mut loops[usize::from(zombie)], Patience::Polls(usize::from(polls))).await;
             }
             Event::Crash { zombie } => loops[usize::from(zombie)] = start(number),
-            Event::Close(poll) => crowd.close(poll, &store).await,
+            Event::Close(poll) => crowd.close(poll, &polls).await,
         }
     }
     drain(&log, Arc::clone(&store.tallies), patience).await;
@@ -169,8 +172,13 @@ pub(crate) async fn run_on_a_memory_log(
     let store = hooked(&store, Arc::clone(&witness) as Arc<dyn Hooks>);
     let mut crowd = Crowd::new(seed, &store).await;
     let faults = Faults::new(rates, seed);
+    let polls = FaultyStore::new(Arc::clone(&store.polls), faults.clone());
+    // Without hesitation: votes of one voter would overtake each other, and the rule takes for granted that acceptance times do not go back.
+    let faults_of_sink = Faults::new(FaultRates { hesitate: 0, ..rates }, seed);
     let start = || {
         let (sink, source) = memory_log(50);
+        let sink: Arc<dyn VoteSink> = Arc::new(FaultySink::new(Arc::new(sink), faults_of_sink.clone()));
+        let source = FaultySource::new(Arc::new(source), faults.clone());
         // The saboteur lives in the process: what it holds back dies with it.
         let sabotaged = hooked(&store, sabotage());
         let faulty = FaultyStore::new(sabotaged.tallies, faults.clone());
@@ -182,7 +190,7 @@ pub(crate) async fn run_on_a_memory_log(
         match event {
             Event::Votes(count) => {
                 for _ in 0..count {
-                    let (sink, vote, answers) = (sink.clone(), crowd.vote(), Arc::clone(&answers));
+                    let (sink, vote, answers) = (Arc::clone(&sink), crowd.vote(), Arc::clone(&answers));
                     callers.spawn(async move {
                         let answer = sink.record(vote).await;
                         answers.lock().expect("no panic inside").push((vote, answer));
@@ -202,7 +210,7 @@ pub(crate) async fn run_on_a_memory_log(
                 ended(&witness.under_way).await;
                 (sink, ingest) = start();
             }
-            Event::Close(poll) => crowd.close(poll, &store).await,
+            Event::Close(poll) => crowd.close(poll, &polls).await,
         }
     }
     drop((sink, ingest));

@@ -12,7 +12,7 @@ use polling_core::bus::kafka::KafkaBus;
 use polling_core::bus::{Notice, Update, UpdateBus};
 use polling_core::checkpoint::{Offset, Partition, RecordDigest};
 use polling_core::conformance::{LogUnderTest, update_bus, vote_log};
-use polling_core::fault::{Faults, FaultyBus, FaultySink};
+use polling_core::fault::{Faults, FaultyBus, FaultySink, FaultySource};
 use polling_core::kafka::{Cluster, TopicError, TopicRules, ensure_topic};
 use polling_core::open::{Urls, open};
 use polling_core::sink::kafka::KafkaSink;
@@ -86,7 +86,8 @@ async fn a_log_in_kafka_is_a_vote_log(cluster: Cluster) {
     vote_log(log).await;
     vote_log(async |capacity| {
         let log = log(capacity).await;
-        LogUnderTest { sink: Arc::new(FaultySink::new(log.sink, Faults::none())), ..log }
+        let sink = Arc::new(FaultySink::new(log.sink, Faults::none()));
+        LogUnderTest { sink, source: Arc::new(FaultySource::new(log.source, Faults::none())), ..log }
     })
     .await;
 }

@@ -132,6 +132,7 @@ async fn owned_poll(service: &Service, caller: Caller<'_>, poll: Option<PollId>)
 /// find out from the store should the news be lost.
 async fn announce(bus: &dyn UpdateBus, poll: PollId) {
     if let Err(error) = bus.publish(vec![Update::Changed(poll)]).await {
-        tracing::warn!(error = &error as &dyn std::error::Error, "a change of a poll was not published");
+        metrics::counter!("polling_publications_failed_total").increment(1);
+        tracing::debug!(error = &error as &dyn std::error::Error, "a change of a poll was not published");
     }
 }

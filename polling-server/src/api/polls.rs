@@ -200,6 +200,8 @@ async fn show(
     require_acceptable(caller.headers, JSON)?;
     let view = store_calls::existing_poll(service, poll).await?;
     let snapshot = view.snapshot();
+    // Together with the view: the store may be there again before this is answered.
+    let stale = service.views.stale_for(snapshot.poll.id);
     let mut errors = QueryErrors::default();
     let receipt = receipt_of(service, Some(snapshot.poll.id), receipt, &mut errors);
     errors.check()?;
@@ -208,8 +210,8 @@ async fn show(
     let sendable = view.sendable(now, sight.is_visible());
     let mut response = tagged_response(caller, &sendable);
     address_to(&mut response, sight, &snapshot.poll);
-    if let Some(stale) = service.views.stale_for(snapshot.poll.id)
-        && let Ok(status) = HeaderValue::try_from(format!("polling-server; hit; ttl=-{}", stale.as_secs()))
+    if let Some(stale) = stale
+        && let Ok(status) = HeaderValue::try_from(format!("polling-server; hit; ttl=-{}", stale.as_secs().max(1)))
     {
         response.headers_mut().insert(CACHE_STATUS, status);
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use poem::error::ResponseError;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{IntoResponse, Response};
+use polling_core::sink::SinkError;
 use polling_core::store::StoreError;
 use serde::Serialize;
 
@@ -17,6 +18,8 @@ use super::problem_kind::ProblemKind;
 pub const FIELD_ERRORS_MAX: usize = 1000;
 /// What a client is asked to wait after a 503: the store and the log recover within seconds or not at all.
 pub const RETRY_AFTER_SECONDS: u32 = 1;
+/// Requests, and votes of a batch, that failed and not by a fault of theirs.
+pub const FAILURES: &str = "polling_failures_total";
 /// The media type of problem documents.
 pub const PROBLEM_MEDIA_TYPE: &str = "application/problem+json";
 
@@ -111,22 +114,45 @@ impl Problem {
         Self { retry_after_seconds: whole_seconds(wait), ..Self::with_detail(ProblemKind::Unavailable, detail) }
     }
 
-    /// What a failed read is to a client. The cause goes into the log and nowhere else.
+    /// What a failed read is to a client; `None`: it took too long. The cause goes into the log and nowhere else.
     #[must_use]
-    pub fn of_failed_read(error: &StoreError) -> Self {
-        log(error, "a read failed");
-        Self::new(if error.is_retryable() { ProblemKind::Unavailable } else { ProblemKind::Internal })
+    pub fn of_failed_read(error: Option<&StoreError>) -> Self {
+        let is_damaged = error.is_some_and(|error| !error.is_retryable());
+        let kind = if is_damaged { ProblemKind::Internal } else { ProblemKind::Unavailable };
+        Self::of_failure(kind, "a read failed", error.map(|error| error as &dyn Error))
     }
 
-    /// What a failed change is to a client. The cause goes into the log and nowhere else.
+    /// What a failed change is to a client; `None`: it took too long. The cause goes into the log and nowhere else.
     #[must_use]
-    pub fn of_failed_write(error: &StoreError) -> Self {
-        log(error, "a change failed");
-        Self::new(match error {
-            StoreError::Unavailable(_) => ProblemKind::NotRecorded,
-            StoreError::Unknown(_) => ProblemKind::OutcomeUnknown,
-            _ => ProblemKind::Internal,
-        })
+    pub fn of_failed_write(error: Option<&StoreError>) -> Self {
+        let kind = match error {
+            Some(StoreError::Unavailable(_)) => ProblemKind::NotRecorded,
+            Some(StoreError::Unknown(_)) | None => ProblemKind::OutcomeUnknown,
+            Some(_) => ProblemKind::Internal,
+        };
+        Self::of_failure(kind, "a change failed", error.map(|error| error as &dyn Error))
+    }
+
+    /// What a vote that the log did not acknowledge is to a client; `None`: it took too long.
+    #[must_use]
+    pub fn of_failed_record(error: Option<&SinkError>) -> Self {
+        let kind = match error {
+            Some(SinkError::NotRecorded { .. }) => ProblemKind::NotRecorded,
+            Some(SinkError::Unknown { .. }) | None => ProblemKind::OutcomeUnknown,
+        };
+        Self::of_failure(kind, "a vote was not acknowledged", error.map(|error| error as &dyn Error))
+    }
+
+    /// Counts the failure. That something is away is logged once, by whoever watches over it, and not once for each request that needs it;
+    /// what is damaged is seen by those requests alone.
+    fn of_failure(kind: ProblemKind, what: &'static str, cause: Option<&(dyn Error + 'static)>) -> Self {
+        metrics::counter!(FAILURES, "problem" => kind.facts().name).increment(1);
+        if kind == ProblemKind::Internal {
+            tracing::error!(error = cause, "{what}");
+        } else {
+            tracing::debug!(error = cause, "{what}");
+        }
+        Self::new(kind)
     }
 
     /// The same problem, handing the browser its cookie, so that a second attempt comes from the same voter.
@@ -202,10 +228,6 @@ pub fn response_of_status(status: StatusCode, detail: Option<&str>) -> Response 
 
 fn respond(status: StatusCode, document: Vec<u8>) -> Response {
     Response::builder().status(status).content_type(PROBLEM_MEDIA_TYPE).header(header::CACHE_CONTROL, "no-store").body(document)
-}
-
-fn log(error: &StoreError, what: &'static str) {
-    tracing::warn!(error = error as &dyn Error, "{what}");
 }
 
 impl fmt::Display for Problem {

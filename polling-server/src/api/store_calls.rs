@@ -49,8 +49,8 @@ pub(crate) async fn read<T: Send + 'static>(
 ) -> Result<T, Problem> {
     match undisturbed(service.limits.deadline, Box::pin(call)).await {
         Some(Ok(answer)) => Ok(answer),
-        Some(Err(error)) => Err(Problem::of_failed_read(&error)),
-        None => Err(Problem::new(ProblemKind::Unavailable)),
+        Some(Err(error)) => Err(Problem::of_failed_read(Some(&error))),
+        None => Err(Problem::of_failed_read(None)),
     }
 }
 
@@ -61,8 +61,8 @@ pub(crate) async fn write<T: Send + 'static>(
 ) -> Result<T, Problem> {
     match undisturbed(service.limits.deadline, Box::pin(call)).await {
         Some(Ok(answer)) => Ok(answer),
-        Some(Err(error)) => Err(Problem::of_failed_write(&error)),
-        None => Err(Problem::new(ProblemKind::OutcomeUnknown)),
+        Some(Err(error)) => Err(Problem::of_failed_write(Some(&error))),
+        None => Err(Problem::of_failed_write(None)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use polling_core::model::{Outcome, Poll, PollState, Receipt, Resolution, Vote, VoteId, VoteKind, VoterKey};
-use polling_core::sink::{Recorded, SinkError};
+use polling_core::sink::Recorded;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
@@ -107,7 +107,11 @@ impl VoteDesk {
         {
             return answer.map(Taken::Answered);
         }
-        let recorded = recorded(within(self.service.limits.deadline, self.service.sink.record(vote)).await)?;
+        let recorded = match within(self.service.limits.deadline, self.service.sink.record(vote)).await {
+            Some(Ok(recorded)) => recorded,
+            Some(Err(error)) => return Err(Problem::of_failed_record(Some(&error))),
+            None => return Err(Problem::of_failed_record(None)),
+        };
         self.recent.note(voter);
         Ok(Taken::Recorded { vote, recorded })
     }
@@ -179,10 +183,11 @@ impl VoteDesk {
     async fn invalid(&self, vote: &Vote) -> Problem {
         let (polls, poll) = (Arc::clone(&self.service.polls), vote.poll);
         match store_calls::read(&self.service, async move { polls.read(poll).await }).await {
-            Ok(None) => Problem::new(ProblemKind::PollNotFound),
-            _ if vote.kind == VoteKind::Retract => Problem::new(ProblemKind::NoVote),
+            Ok(Some(_)) if vote.kind == VoteKind::Retract => Problem::new(ProblemKind::NoVote),
             // What the desk lets pass has choices that the poll takes, so it can only have come before the opening.
-            _ => Problem::new(ProblemKind::PollNotOpen),
+            Ok(Some(_)) => Problem::new(ProblemKind::PollNotOpen),
+            // Where the store does not say, it is the reason that needs no clock to be wrong.
+            Ok(None) | Err(_) => Problem::new(ProblemKind::PollNotFound),
         }
     }
 
@@ -216,20 +221,6 @@ impl VoteDesk {
             tokio::time::sleep_until(look_at).await;
         }
     }
-}
-
-/// What the log said of a vote, or the problem when it did not take it; `None`: it did not say in time.
-fn recorded(answer: Option<Result<Recorded, SinkError>>) -> Result<Recorded, Problem> {
-    let error = match answer {
-        Some(Ok(recorded)) => return Ok(recorded),
-        Some(Err(error)) => error,
-        None => return Err(Problem::new(ProblemKind::OutcomeUnknown)),
-    };
-    tracing::warn!(error = &error as &dyn std::error::Error, "a vote was not acknowledged");
-    Err(Problem::new(match error {
-        SinkError::NotRecorded { .. } => ProblemKind::NotRecorded,
-        SinkError::Unknown { .. } => ProblemKind::OutcomeUnknown,
-    }))
 }
 
 fn vote_id_used() -> Problem {

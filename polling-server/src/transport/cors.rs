@@ -2,19 +2,24 @@
 
 use std::time::Duration;
 
-use hyper::Method;
 use hyper::header::{
     AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
 };
+use hyper::{Method, Response};
+use tower::util::MapResponseLayer;
 use tower_http::cors::{AllowCredentials, AllowOrigin, CorsLayer};
 
 /// How long a browser may remember what it was allowed: an hour, so that a changed list is in force soon.
 const MAX_AGE: Duration = Duration::from_secs(3600);
 
+/// What stands before an endpoint whose answers have bodies of this type.
+pub type Layer<B> = (MapResponseLayer<fn(Response<B>) -> Response<B>>, CorsLayer);
+
 /// Lets pages of exactly these origins read answers and send credentials; `None` when there are none, so that nobody pays
 /// for a layer that does nothing. No other origin is ever named in an answer.
 #[must_use]
-pub fn layer(origins: &[HeaderValue]) -> Option<CorsLayer> {
+pub fn layer<B>(origins: &[HeaderValue]) -> Option<Layer<B>> {
     if origins.is_empty() {
         return None;
     }
@@ -34,5 +39,11 @@ pub fn layer(origins: &[HeaderValue]) -> Option<CorsLayer> {
         ])
         .expose_headers([ETAG, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE, HeaderName::from_static("preference-applied")])
         .max_age(MAX_AGE);
-    Some(layer)
+    // No endpoint hears of a preflight, and so none gives it what every answer has.
+    Some((MapResponseLayer::new(without_sniffing), layer))
+}
+
+fn without_sniffing<B>(mut response: Response<B>) -> Response<B> {
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }

@@ -7,9 +7,13 @@ use futures_util::stream::BoxStream;
 use poem::Endpoint;
 use polling_core::bus::{BusError, Notice, Update, UpdateBus};
 use polling_core::clock::{Clock, SystemClock};
+use polling_core::fault::{FaultRates, Faults, FaultyStore};
 use polling_core::model::{Choices, OptionId, Outcome, OwnerKey, Poll, PollDraft, PollId, Vote, VoteId, VoteKind, VoterIdentity};
+use polling_core::open::Backends;
+use polling_core::secret::Secret;
 use polling_core::shutdown::Shutdown;
 use polling_core::sink::SinkError;
+use polling_server::exit::Exit;
 use polling_server::live::follow::follow;
 use polling_server::run::{Listeners, Opened, RunError, Wiring, run_opened};
 use polling_server::serve::Drained;
@@ -39,6 +43,10 @@ impl Running {
     }
 
     async fn start_with<E: Endpoint + 'static>(routes: fn(Wiring<'_>) -> E) -> Self {
+        Self::start_over(|_| {}, routes).await
+    }
+
+    async fn start_over<E: Endpoint + 'static>(alter: fn(&mut Backends), routes: fn(Wiring<'_>) -> E) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let data_dir = folder.path().to_str().expect("text").to_owned();
         let arguments = ["polling-server", "--store", "memory:", "--data-dir", &data_dir].map(std::ffi::OsString::from);
@@ -53,7 +61,9 @@ impl Running {
         let ended = tokio::spawn({
             let shutdown = shutdown.clone();
             async move {
-                let opened = Opened::open(&config, &shutdown).await?.expect("nobody stops it yet");
+                let mut backends = polling_core::open::open(&config.urls).await?;
+                alter(&mut backends);
+                let opened = Opened::new(backends, Secret::new(&[7; 32]).expect("long enough"));
                 let routes = |wiring: Wiring<'_>| {
                     // The test waits for it.
                     let _waiting = sender.send((Arc::clone(&wiring.service), wiring.sockets.clone(), wiring.shutdown.clone()));
@@ -125,6 +135,24 @@ async fn a_vote_that_was_taken_before_the_stop_is_counted_and_one_after_it_is_no
     assert_eq!(snapshot.tally.totals.voters, counted);
     let late = service.sink.record(vote(&service, poll.id, "late")).await;
     assert!(matches!(late, Err(SinkError::NotRecorded { .. })), "{late:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_before_the_last_votes_are_counted_has_an_exit_status_of_its_own() {
+    let never = |backends: &mut Backends| {
+        let faults = Faults::new(FaultRates { after: 100, ..FaultRates::default() }, 1);
+        backends.tallies = Arc::new(FaultyStore::new(Arc::clone(&backends.tallies), faults));
+    };
+    let running = Running::start_over(never, |_| crate::transport::hello_route()).await;
+    let service = Arc::clone(&running.service);
+    let vote = vote(&service, poll().id, "ann");
+    let mut record = service.sink.record(vote);
+    assert!(futures_util::poll!(&mut record).is_pending());
+    running.shutdown.request();
+    let error = running.ended.await.expect("no panic").expect_err("a vote was not counted");
+    assert_eq!(error.exit(), Exit::Interrupted);
+    let answer = record.await;
+    assert!(matches!(answer, Err(SinkError::Unknown { .. })), "{answer:?}");
 }
 
 #[tokio::test]

@@ -383,6 +383,7 @@ async fn pages_of_listed_origins_may_use_the_api_and_no_others() {
     let preflight = "OPTIONS /hello/ann HTTP/1.0\r\norigin: https://one.example\r\naccess-control-request-method: POST\r\n\r\n";
     let preflight = server.exchange(preflight).await;
     assert!(preflight.starts_with("HTTP/1.0 200 ") && preflight.contains("access-control-allow-methods: "), "{preflight}");
+    assert!(preflight.contains("\r\nx-content-type-options: nosniff\r\n"), "{preflight}");
     assert!(preflight.lines().any(|line| line.starts_with("access-control-allow-headers: ") && line.contains("x-api-key")));
 }
 

@@ -1,17 +1,18 @@
 //! A log or a store that does not answer as it should.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use polling_core::clock::Timestamp;
-use polling_core::model::{Poll, PollId, Vote};
+use polling_core::model::{Outcome, Poll, PollId, Vote};
 use polling_core::sink::memory::MemorySink;
 use polling_core::sink::{Recorded, SinkError, VoteSink};
 use polling_core::store::memory::MemoryStore;
 use polling_core::store::{CreationOrder, PollFilter, PollSnapshot, PollStore, StoreError, Transitions};
 use serde_json::json;
+use tracing::{Event, Level, Metadata, Subscriber, span};
 
 use super::support::{Answered, Server, Setup};
 
@@ -24,6 +25,7 @@ enum Fate {
     Unknown,
     Never,
     Pending,
+    Invalid,
     Panic,
 }
 
@@ -37,6 +39,7 @@ impl VoteSink for FatefulSink {
             Fate::Unknown => Err(SinkError::Unknown { reason: CAUSE.to_owned() }),
             Fate::Never => std::future::pending().await,
             Fate::Pending => Ok(Recorded { position: None, outcome: None, is_conflict: false }),
+            Fate::Invalid => Ok(Recorded { position: None, outcome: Some(Outcome::Invalid), is_conflict: false }),
             Fate::Panic => panic!("{CAUSE}"),
         }
     }
@@ -195,11 +198,15 @@ async fn moody(mood: Mood) -> (Server, super::support::Created) {
 }
 
 async fn moody_until_told(mood: Mood) -> (Server, super::support::Created, Arc<AtomicBool>) {
+    moody_over(mood, Setup::default()).await
+}
+
+async fn moody_over(mood: Mood, setup: Setup) -> (Server, super::support::Created, Arc<AtomicBool>) {
     let is_moody = Arc::new(AtomicBool::new(false));
-    let setup = Setup { deadline: Duration::from_secs(2), ..Setup::default() };
+    let setup = Setup { deadline: Duration::from_secs(2), ..setup };
     let store = MoodyStore { inner: setup.store.clone(), mood, is_moody: is_moody.clone() };
     let server = Server::start_with(Setup { polls: Some(Arc::new(store)), ..setup });
-    let poll = server.create(json!({})).await;
+    let poll = server.create(json!({ "allow_change": true })).await;
     // The store must be asked, and not what the creation left in the cache.
     server.views.forget(poll.poll_id());
     is_moody.store(true, Ordering::SeqCst);
@@ -251,13 +258,87 @@ async fn a_poll_that_is_known_is_shown_and_voted_on_while_the_store_is_away() {
         server.views.forget_all();
         let shown = server.get(&poll.path("")).send().await;
         assert_eq!(shown.expect(200)["id"].as_str(), Some(&*poll.id));
-        assert_eq!(shown.header("cache-status"), "polling-server; hit; ttl=-0", "it says so");
+        assert_eq!(shown.header("cache-status"), "polling-server; hit; ttl=-1", "it says so");
         server.vote(&poll, "ann", 1).await.expect(202);
     }
     // Nobody knows what became of a poll that is known to have changed.
     let (server, poll) = moody(Mood::Unavailable).await;
     check_trouble(&server.get(&poll.path("")).send().await, "unavailable", None);
     check_trouble(&server.vote(&poll, "ann", 1).await, "not-recorded", Some("no"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vote_that_is_invalid_is_not_called_early_when_the_store_does_not_say_why() {
+    let setup = Setup { sink: |_| Arc::new(FatefulSink(Fate::Invalid)), ..Setup::default() };
+    let (server, poll, is_moody) = moody_over(Mood::Unavailable, setup).await;
+    is_moody.store(false, Ordering::SeqCst);
+    server.get(&poll.path("")).send().await.expect(200);
+    server.vote(&poll, "ann", 1).await.expect_problem(409, "poll-not-open");
+    is_moody.store(true, Ordering::SeqCst);
+    server.vote(&poll, "ben", 1).await.expect_problem(404, "poll-not-found");
+    server.delete(&poll.path("/vote?voter_id=ann")).send().await.expect_problem(404, "poll-not-found");
+}
+
+/// Counts what is logged when nobody says what to log.
+struct Lines(Arc<AtomicU64>);
+
+impl Subscriber for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= Level::INFO
+    }
+
+    fn new_span(&self, _span: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &span::Id, _values: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _span: &span::Id, _follows: &span::Id) {}
+
+    fn event(&self, _event: &Event<'_>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn enter(&self, _span: &span::Id) {}
+
+    fn exit(&self, _span: &span::Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_fails_is_counted_and_is_no_line_of_the_log() {
+    let metrics = polling_server::telemetry::start().expect("recorded");
+    let failures = |problem: &str| -> u64 {
+        let start = format!("polling_failures_total{{problem=\"{problem}\"}} ");
+        let count = metrics.render().lines().find_map(|line| line.strip_prefix(&start)?.parse().ok());
+        count.unwrap_or_default()
+    };
+    let problems = ["not-recorded", "outcome-unknown", "unavailable"];
+    let before = problems.map(failures);
+    let lines = Arc::<AtomicU64>::default();
+    let _logged = tracing::subscriber::set_default(Lines(Arc::clone(&lines)));
+    let new_poll = json!({ "question": "q", "options": ["a", "b"] });
+    for sink in [(|_| Arc::new(FatefulSink(Fate::NotRecorded))) as fn(MemorySink) -> Arc<dyn VoteSink>, |_| {
+        Arc::new(FatefulSink(Fate::Unknown))
+    }] {
+        let server = start(sink);
+        let poll = server.create(json!({})).await;
+        for voter in ["ann", "ben"] {
+            assert_eq!(server.vote(&poll, voter, 1).await.status, 503);
+        }
+    }
+    for mood in [Mood::Unavailable, Mood::Unknown] {
+        let (server, _poll) = moody(mood).await;
+        for path in ["/polls?sort=newest", "/polls?sort=votes"] {
+            check_trouble(&server.get(path).send().await, "unavailable", None);
+        }
+        assert_eq!(server.post("/polls", &new_poll).send().await.status, 503);
+    }
+    assert_eq!(lines.load(Ordering::SeqCst), 0);
+    tracing::warn!("what is logged is heard");
+    assert_eq!(lines.load(Ordering::SeqCst), 1);
+    for ((problem, before), added) in problems.into_iter().zip(before).zip([3, 3, 4]) {
+        assert!(failures(problem) >= before + added, "{problem}: {} after {before}", failures(problem));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -150,9 +150,14 @@ impl View {
 
     /// Which records a partition has now.
     pub(crate) fn extent(&self, partition: Partition) -> Result<Extent, KafkaError> {
+        self.extent_within(partition, ANSWER_WAIT)
+    }
+
+    /// The same, when it is answered in that time.
+    pub(crate) fn extent_within(&self, partition: Partition, wait: Duration) -> Result<Extent, KafkaError> {
         self.serve_events();
         let number = i32::try_from(partition.0).unwrap_or(i32::MAX);
-        let (low, high) = self.consumer.fetch_watermarks(&self.topic, number, ANSWER_WAIT)?;
+        let (low, high) = self.consumer.fetch_watermarks(&self.topic, number, wait)?;
         Ok(Extent { first: Offset::new(low).unwrap_or_default(), end: Offset::new(high).unwrap_or_default() })
     }
 

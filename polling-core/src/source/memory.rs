@@ -3,7 +3,7 @@
 use std::sync::{Mutex as BlockingMutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{Refused, SourceError, SourceEvent, VoteSource};
@@ -26,6 +26,7 @@ const BATCH_VOTES_MAX: usize = 10_000;
 pub struct MemorySource {
     receiver: Mutex<Reader>,
     flight: BlockingMutex<Flight>,
+    started: Notify,
     closing: CancellationToken,
 }
 
@@ -47,11 +48,22 @@ struct Flight {
 impl MemorySource {
     pub(crate) fn new(queue: mpsc::Receiver<Waiting>, closing: CancellationToken) -> Self {
         let receiver = Mutex::new(Reader { queue, taken: Vec::new() });
-        Self { receiver, flight: BlockingMutex::default(), closing }
+        Self { receiver, flight: BlockingMutex::default(), started: Notify::new(), closing }
     }
 
     fn flight(&self) -> MutexGuard<'_, Flight> {
         self.flight.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until it is known which offset comes next.
+    async fn start_told(&self) {
+        loop {
+            let started = self.started.notified();
+            if self.flight().next.is_some() {
+                return;
+            }
+            started.await;
+        }
     }
 }
 
@@ -87,6 +99,7 @@ impl VoteSource for MemorySource {
                 return Ok(SourceEvent::Batch(batch));
             }
         }
+        self.start_told().await;
         let Reader { queue, taken } = &mut *reader;
         if taken.is_empty() {
             if self.closing.is_cancelled() {
@@ -112,6 +125,8 @@ impl VoteSource for MemorySource {
             flight.next = Some(next);
             // Whoever starts anew does not know what became of the last batch.
             flight.answer_all(&Err(SinkError::Unknown { reason: "the counting of votes was started anew".to_owned() }));
+            drop(flight);
+            self.started.notify_waiters();
         }
         Ok(())
     }

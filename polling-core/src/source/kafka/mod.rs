@@ -46,6 +46,8 @@ const STALLED_AFTER: Duration = Duration::from_secs(60);
 const STALL_INTERVAL: Duration = Duration::from_secs(5);
 /// How long closing waits for the group to be left.
 const CLOSE_WAIT: Duration = Duration::from_secs(10);
+/// How long the leader of a partition that is started may take to answer: the next try may find another leader.
+const START_WAIT: Duration = Duration::from_secs(4);
 /// How often, a second apart, a log must be seen to end before the place to begin: a new leader may not know its end at first.
 const TRUNCATION_LOOKS: usize = 5;
 
@@ -319,13 +321,13 @@ fn examine(view: &View, shared: &Shared, partition: Partition, next: Offset) -> 
     if shared.is_identity_known() && shared.is_another_topic(view.topic_id()) {
         return Ok(Examined::Unsound(reader::REPLACED.to_owned()));
     }
-    let mut extent = view.extent(partition)?;
+    let mut extent = view.extent_within(partition, START_WAIT)?;
     for _ in 1..TRUNCATION_LOOKS {
         if extent.end >= next {
             break;
         }
         thread::sleep(Duration::from_secs(1));
-        extent = view.extent(partition)?;
+        extent = view.extent_within(partition, START_WAIT)?;
     }
     let Extent { first, end } = extent;
     let is_there = (first..=end).contains(&next);

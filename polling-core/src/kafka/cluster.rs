@@ -3,6 +3,7 @@
 use std::fmt;
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 use thiserror::Error;
 
 /// Settings of librdkafka that our promises rest on, and what each would break. Aliases of librdkafka stand beside their names; one of
@@ -109,6 +110,10 @@ impl Cluster {
     /// A client's settings: `defaults`, over them what was passed through, over that `fixed`, on which promises rest.
     pub(crate) fn config(&self, defaults: &[(&str, &str)], fixed: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
+        // That a broker hung up on a client that it does not let in is said on this level only, whatever becomes of the line.
+        if !matches!(config.log_level, RDKafkaLogLevel::Debug) {
+            config.set_log_level(RDKafkaLogLevel::Info);
+        }
         for (name, value) in COMMON.iter().chain(defaults) {
             config.set(*name, *value);
         }

@@ -35,6 +35,14 @@ pub enum TopicError {
         #[source]
         source: crate::store::Source,
     },
+    /// The brokers answer, and do not let us in: a password is wrong, or a certificate, or a right is missing.
+    #[error("the brokers at {brokers} cannot be used: {reason}")]
+    Refused {
+        /// The brokers.
+        brokers: String,
+        /// What they say, and which settings it may be about.
+        reason: String,
+    },
     /// There is no such topic, and it cannot be made just now.
     #[error("the topic {topic:?} cannot be created yet: {reason}")]
     NotCreatedYet {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::refusal::Refusal;
 use super::view::Layout;
 use super::{Cluster, Telemetry, TopicError, View, Weakness};
 use crate::retry::Pauses;
@@ -70,12 +71,22 @@ impl TopicRules {
 ///
 /// See [`TopicError`].
 pub async fn ensure_topic(cluster: &Cluster, rules: &TopicRules) -> Result<usize, TopicError> {
-    let unreachable = |source: KafkaError| TopicError::Unreachable {
-        topic: rules.name.clone(),
-        brokers: cluster.brokers().to_owned(),
-        source: source.into(),
+    let failed = |error: KafkaError, refusal: Option<Refusal>| {
+        let brokers = cluster.brokers().to_owned();
+        match refusal.or_else(|| Refusal::of_right(&error)) {
+            Some(Refusal { reason, is_lasting: true }) => TopicError::Refused { brokers, reason },
+            Some(Refusal { reason, .. }) => {
+                TopicError::Unreachable { topic: rules.name.clone(), brokers, source: format!("{error}; {reason}").into() }
+            }
+            None => TopicError::Unreachable { topic: rules.name.clone(), brokers, source: error.into() },
+        }
     };
-    let view = Arc::new(View::open(cluster, &rules.name, "administration").map_err(unreachable)?);
+    let view = View::open(cluster, &rules.name, "administration").map_err(|error| {
+        let refusal = Refusal::of_settings(&error);
+        failed(error, refusal)
+    })?;
+    let view = Arc::new(view);
+    let unreachable = |error| failed(error, view.refusal());
     let layout = match ask(&view, View::layout).await.map_err(unreachable)? {
         Some(layout) => layout,
         None => {
@@ -145,7 +156,9 @@ async fn create(cluster: &Cluster, rules: &TopicRules, brokers: usize) -> Result
         Hindrance::ThereAlready => Ok(1),
         Hindrance::Passing => Err(TopicError::NotCreatedYet { topic: topic(), reason: code.to_string() }),
         Hindrance::FewBrokers => {
-            let reason = format!("it shall have {replication} replicas (replication={replication} in the URL), and {brokers} brokers are up");
+            let reason = format!(
+                "it shall have {replication} replicas (replication={replication} in the URL), and {brokers} brokers are up"
+            );
             Err(TopicError::NotCreatedYet { topic: topic(), reason })
         }
         Hindrance::Lasting(about) => {
@@ -221,7 +234,7 @@ async fn appearance(view: &Arc<View>, partitions: usize) -> Result<Layout, Kafka
 
 /// Who makes topics and asks for their settings.
 pub(super) fn administrator(cluster: &Cluster) -> Result<AdminClient<Telemetry>, KafkaError> {
-    cluster.config(&[], &[]).create_with_context(Telemetry { client: "administration" })
+    cluster.config(&[], &[]).create_with_context(Telemetry::new("administration"))
 }
 
 pub(super) async fn settings(admin: &AdminClient<Telemetry>, topic: &str) -> Result<ConfigResource, KafkaError> {
@@ -298,7 +311,9 @@ mod tests {
     #[test]
     fn what_goes_away_by_itself_keeps_a_topic_from_being_made_for_a_while_only() {
         use RDKafkaErrorCode as Code;
-        for code in [Code::NotController, Code::RequestTimedOut, Code::OperationTimedOut, Code::BrokerTransportFailure, Code::Unknown] {
+        for code in
+            [Code::NotController, Code::RequestTimedOut, Code::OperationTimedOut, Code::BrokerTransportFailure, Code::Unknown]
+        {
             assert_eq!(judge(code), Hindrance::Passing, "{code}");
         }
         assert_eq!(judge(Code::InvalidReplicationFactor), Hindrance::FewBrokers);

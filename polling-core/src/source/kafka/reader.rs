@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
@@ -95,25 +96,26 @@ enum Rebalance {
 /// costs a short pause of everybody when a worker comes or goes, since each begins again at its checkpoint.
 pub(super) struct Group {
     telemetry: Telemetry,
-    reachability: Reachability,
     rebalances: Mutex<VecDeque<Rebalance>>,
 }
 
 impl Group {
     pub(super) fn new(reachability: Reachability) -> Self {
-        Self { telemetry: Telemetry { client: "source" }, reachability, rebalances: Mutex::default() }
+        Self { telemetry: Telemetry::telling("source", reachability), rebalances: Mutex::default() }
     }
 }
 
 impl ClientContext for Group {
     fn stats(&self, statistics: Statistics) {
         self.telemetry.show(&statistics);
-        self.reachability.note(&statistics);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.reachability.note_error(&error);
         self.telemetry.note_error(&error, reason);
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.telemetry.note_line(level, facility, line);
     }
 }
 

@@ -14,6 +14,7 @@
 
 mod assembly;
 mod backlog;
+mod group;
 mod reader;
 mod retained;
 mod watch;
@@ -30,7 +31,8 @@ use tokio::sync::watch as signal;
 
 use self::assembly::Generation;
 pub(crate) use self::backlog::Backlog;
-use self::reader::{Command, End, Event, Group, Reader, State};
+use self::group::Group;
+use self::reader::{Command, End, Event, Reader, State};
 pub use self::retained::KafkaRetainedLog;
 use super::{Refused, SourceError, SourceEvent, VoteSource};
 use crate::checkpoint::{Batch, Offset, Partition, RecordDigest};
@@ -80,7 +82,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Debug)]
 struct Shared {
     generations: Mutex<BTreeMap<Partition, Generation>>,
-    /// The offset of the next record to read, of the partitions that are read.
+    /// The offset of the next record to read, of the partitions that are read, or have stopped.
     positions: Mutex<BTreeMap<Partition, Offset>>,
     topic_id: Mutex<Option<u128>>,
     /// Whether somebody waits for a batch.
@@ -381,6 +383,7 @@ impl VoteSource for KafkaSource {
                     let lost: Vec<Partition> = std::mem::take(&mut link.assigned).into_iter().collect();
                     for &partition in &lost {
                         self.shared.next_generation(partition);
+                        reader::show_lag(partition, 0);
                     }
                     (!lost.is_empty()).then_some(Ok(SourceEvent::Revoked(lost)))
                 }
@@ -399,7 +402,7 @@ impl VoteSource for KafkaSource {
         let examined = examined.await.map_err(|error| SourceError(error.into()))?.map_err(SourceError)?;
         self.command(match examined {
             Examined::Sound { has_last } => Command::Start { partition, generation, next, before: last.filter(|_| has_last) },
-            Examined::Unsound(alarm) => Command::Stop { partition, generation, alarm },
+            Examined::Unsound(alarm) => Command::Stop { partition, generation, next, alarm },
         });
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use polling_core::conformance::fixture::{batch, cast, poll};
 use polling_core::open::{Migrated, OpenError, Urls, migrate, open as open_backends};
-use polling_core::store::postgres::{PostgresOpenError, PostgresOptions, PostgresStore};
+use polling_core::store::postgres::{PostgresOpenError, PostgresOptions, PostgresStore, migrate as migrate_schema};
 use polling_core::store::{PollStore, StoreError, TallyStore};
 
 use crate::postgres_schema::{Place, Session, open};
@@ -13,6 +13,7 @@ crate::tests![
     what_is_wrong_is_told_from_what_is_away,
     a_newer_schema_is_refused_untouched,
     programs_that_start_at_once_make_the_tables_once,
+    a_program_that_starts_during_a_long_migration_waits_for_it,
     who_only_uses_the_tables_need_not_own_them,
     a_lossy_server_is_refused,
     urls_open_a_store_and_a_bus,
@@ -66,6 +67,20 @@ async fn programs_that_start_at_once_make_the_tables_once(place: Place) {
     for store in opened {
         store.expect("it is opened");
     }
+}
+
+async fn a_program_that_starts_during_a_long_migration_waits_for_it(place: Place) {
+    let options = place.options();
+    let mut other = Session::open(place.url(), "public").await;
+    let lock = |function: &str| format!("SELECT {function}(hashtextextended('migrate {}', 0))", options.schema);
+    other.run(&lock("pg_advisory_lock")).await;
+    let mut migrating = std::pin::pin!(migrate_schema(&options));
+    // Longer than a change of the schema waits for a lock.
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(3), &mut migrating).await;
+    assert!(waited.is_err(), "{waited:?}");
+    other.run(&lock("pg_advisory_unlock")).await;
+    let migrated = migrating.await.expect("its turn comes");
+    assert_eq!((migrated.from, migrated.to), (0, 6));
 }
 
 async fn who_only_uses_the_tables_need_not_own_them(place: Place) {

@@ -39,6 +39,14 @@ pub enum PostgresOpenError {
         /// What it says.
         reason: String,
     },
+    /// Another server with a log in memory counts in the same schema. Servers need a log that they share to be several.
+    #[error("another server with a log in memory uses the schema {schema:?} at {url}")]
+    InUse {
+        /// The URL, redacted.
+        url: String,
+        /// The schema.
+        schema: String,
+    },
     /// The server may lose, when its machine fails, what it said was committed.
     #[error("the database server at {url} runs with {setting}=off and may lose votes that were acknowledged; set it to on")]
     LossyServer {
@@ -100,7 +108,7 @@ impl PostgresOpenError {
         }
     }
 
-    fn late(options: &PostgresOptions) -> Self {
+    pub(super) fn late(options: &PostgresOptions) -> Self {
         Self::Unreachable { url: options.shown(), source: "it does not answer".into() }
     }
 }

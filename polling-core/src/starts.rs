@@ -102,13 +102,16 @@ impl Starts {
         self.unstarted.values().filter(|unstarted| unstarted.attempt.is_some()).count()
     }
 
-    /// Begins the attempts that are due.
+    /// Begins the attempts that are due, in the order in which they are: where there are more than begin at once, those that hang must not
+    /// keep the others from it for ever.
     fn begin_due(&mut self) {
         let room = STARTS_AT_ONCE.saturating_sub(self.under_way());
         let (source, store, now) = (&self.source, &self.store, Instant::now());
         let mut read: Option<Beginning> = None;
         let due = self.unstarted.iter_mut().filter(|(_, unstarted)| unstarted.attempt.is_none() && unstarted.due <= now);
-        for (&partition, unstarted) in due.take(room) {
+        let mut due: Vec<_> = due.collect();
+        due.sort_by_key(|(_, unstarted)| unstarted.due);
+        for (&partition, unstarted) in due.into_iter().take(room) {
             let beginning = match unstarted.beginning.take() {
                 Some(known) => async { Ok(known) }.boxed().shared(),
                 None => read.get_or_insert_with(|| reading(store)).clone(),

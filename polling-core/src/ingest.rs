@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::{StreamExt, stream};
 use tokio::sync::watch;
 
 use crate::bus::{Update, UpdateBus};
@@ -11,16 +10,11 @@ use crate::checkpoint::{Batch, Entry, Partition};
 use crate::retry::Pauses;
 use crate::shutdown::Shutdown;
 use crate::source::{Refused, SourceError, SourceEvent, VoteSource};
+use crate::starts::{StartError, Starts};
 use crate::store::{Applied, StoreError, TallyStore};
 
 /// How long a loop with nothing to do waits before it asks a store that was in trouble whether it can commit again.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How much longer than an attempt to start a partition the loop goes on without it: a partition without a leader takes a long time to say
-/// so, and must not take that time from the others.
-const START_SHARE: u32 = 5;
-/// Partitions that are started at the same time: more than a loop has, usually, and a bound where one has hundreds.
-const STARTS_AT_ONCE: usize = 32;
 
 /// Whether votes are being counted, for a readiness check.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,8 +75,8 @@ pub struct Ingest {
     health: watch::Sender<Health>,
     /// The batch in hand, until it is acknowledged or given back.
     kept: Option<Kept>,
-    /// Partitions that are ours and were not started yet, because the store or the log could not be read.
-    unstarted: Vec<Partition>,
+    /// Partitions that are ours and are not read yet.
+    starts: Starts,
 }
 
 /// A batch that is not done with.
@@ -97,7 +91,8 @@ impl Ingest {
     /// A loop over these; [`run`](Self::run) or [`step`](Self::step) moves it.
     #[must_use]
     pub fn new(source: Arc<dyn VoteSource>, store: Arc<dyn TallyStore>, bus: Arc<dyn UpdateBus>) -> Self {
-        Self { source, store, bus, health: watch::Sender::default(), kept: None, unstarted: Vec::new() }
+        let starts = Starts::new(Arc::clone(&source), Arc::clone(&store));
+        Self { source, store, bus, health: watch::Sender::default(), kept: None, starts }
     }
 
     /// Follows the health of the loop.
@@ -111,53 +106,29 @@ impl Ingest {
     /// An embedder that must count everything its callers wait for closes the log and does not request the shutdown.
     pub async fn run(mut self, shutdown: Shutdown) {
         let mut pauses = Pauses::default();
-        let mut start_at = tokio::time::Instant::now();
         loop {
-            let step = if self.kept.is_some() {
-                self.resume().await
-            } else if !self.unstarted.is_empty() && start_at <= tokio::time::Instant::now() {
-                let began = tokio::time::Instant::now();
-                let step = tokio::select! {
-                    biased;
-                    () = shutdown.requested() => return,
-                    step = self.start_partitions() => step,
-                };
-                start_at = tokio::time::Instant::now();
-                if step == Step::SourceTrouble {
-                    start_at += PROBE_INTERVAL.max(began.elapsed() * START_SHARE);
-                    continue;
-                }
-                step
+            let step = if let Some(kept) = self.kept.clone() {
+                self.apply(kept).await
             } else {
                 let in_trouble = self.health.borrow().trouble.is_some();
                 let event = tokio::select! {
                     biased;
                     () = shutdown.requested() => return,
+                    // Before any event: a partition that is started anew yields nothing any more of what was read before.
+                    (partition, ended) = self.starts.next() => {
+                        self.note_start(partition, ended);
+                        continue;
+                    }
                     event = self.source.next() => event,
-                    () = tokio::time::sleep_until(start_at), if !self.unstarted.is_empty() => continue,
                     () = tokio::time::sleep(PROBE_INTERVAL), if in_trouble => {
                         self.probe().await;
                         continue;
                     }
                 };
-                match event {
-                    Ok(SourceEvent::Assigned(partitions)) => {
-                        if self.take_on(partitions) {
-                            start_at = tokio::time::Instant::now();
-                            Step::Assignment
-                        } else {
-                            // That those which could not be started are still ours is no reason to try sooner.
-                            Step::SourceTrouble
-                        }
-                    }
-                    event => self.handle(event).await,
-                }
+                self.handle(event).await
             };
             if step == Step::Closed {
                 return;
-            }
-            if step == Step::Fenced {
-                start_at = tokio::time::Instant::now();
             }
             if step.is_trouble() {
                 tokio::select! {
@@ -174,32 +145,27 @@ impl Ingest {
     ///
     /// Dropping the future is safe at any point: the next step, of this loop or of another one, finds out from the store.
     pub async fn step(&mut self) -> Step {
-        if self.has_unfinished() {
-            return self.resume().await;
+        if let Some(kept) = self.kept.clone() {
+            return self.apply(kept).await;
         }
-        let event = self.source.next().await;
-        self.handle(event).await
-    }
-
-    const fn has_unfinished(&self) -> bool {
-        self.kept.is_some() || !self.unstarted.is_empty()
-    }
-
-    async fn resume(&mut self) -> Step {
-        match self.kept.clone() {
-            Some(kept) => self.apply(kept).await,
-            None => self.start_partitions().await,
+        if self.starts.is_empty() {
+            let event = self.source.next().await;
+            let step = self.handle(event).await;
+            if step != Step::Assignment {
+                return step;
+            }
         }
+        self.start_partitions().await
     }
 
     async fn handle(&mut self, event: Result<SourceEvent, SourceError>) -> Step {
         match event {
             Ok(SourceEvent::Assigned(partitions)) => {
-                self.take_on(partitions);
-                self.start_partitions().await
+                self.starts.add(partitions);
+                Step::Assignment
             }
             Ok(SourceEvent::Revoked(partitions)) => {
-                self.unstarted.retain(|unstarted| !partitions.contains(unstarted));
+                self.starts.remove(&partitions);
                 self.health.send_modify(|health| health.stopped.retain(|(stopped, _)| !partitions.contains(stopped)));
                 Step::Assignment
             }
@@ -221,43 +187,37 @@ impl Ingest {
         }
     }
 
-    /// Answers whether any of them was not waiting for its start before.
-    fn take_on(&mut self, partitions: impl IntoIterator<Item = Partition>) -> bool {
-        let before = self.unstarted.len();
-        self.unstarted.extend(partitions);
-        self.unstarted.sort_unstable();
-        self.unstarted.dedup();
-        self.unstarted.len() > before
+    /// Tries once to start each partition that is not read yet.
+    async fn start_partitions(&mut self) -> Step {
+        self.starts.hurry();
+        let mut step = Step::Assignment;
+        for _ in 0..self.starts.len() {
+            let (partition, ended) = self.starts.next().await;
+            match &ended {
+                Ok(()) => {}
+                Err(StartError::Store(_)) => step = Step::Kept,
+                Err(StartError::Log(_)) => step = Step::SourceTrouble,
+            }
+            self.note_start(partition, ended);
+        }
+        step
     }
 
-    /// Starts what can be started. A partition that cannot keeps no other from it.
-    async fn start_partitions(&mut self) -> Step {
-        let checkpoint = match self.store.checkpoint().await {
-            Ok(checkpoint) => checkpoint,
-            Err(error) => {
-                self.note_trouble(&error);
-                return Step::Kept;
-            }
-        };
-        // At once, because looking at one that may have to stop takes seconds, and the others need not wait for that.
-        let start = async |partition| {
-            (partition, self.source.start(partition, checkpoint.next(partition), checkpoint.last(partition)).await)
-        };
-        let mut starts = stream::iter(self.unstarted.clone()).map(start).buffer_unordered(STARTS_AT_ONCE);
-        while let Some((partition, started)) = starts.next().await {
-            if let Err(error) = started {
-                tracing::warn!(error = &error as &dyn std::error::Error, partition = partition.0, "cannot start");
-                continue;
-            }
+    fn note_start(&self, partition: Partition, ended: Result<(), StartError>) {
+        match ended {
             // If it stops again, it says so again.
-            self.health.send_if_modified(|health| {
-                let before = health.stopped.len();
-                health.stopped.retain(|(stopped, _)| *stopped != partition);
-                health.stopped.len() < before
-            });
-            self.unstarted.retain(|&unstarted| unstarted != partition);
+            Ok(()) => {
+                self.health.send_if_modified(|health| {
+                    let before = health.stopped.len();
+                    health.stopped.retain(|(stopped, _)| *stopped != partition);
+                    health.stopped.len() < before
+                });
+            }
+            Err(StartError::Store(error)) => self.note_trouble(&error),
+            Err(StartError::Log(error)) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, partition = partition.0, "cannot start");
+            }
         }
-        if self.unstarted.is_empty() { Step::Assignment } else { Step::SourceTrouble }
     }
 
     async fn apply(&mut self, Kept { batch, doubtful }: Kept) -> Step {
@@ -292,7 +252,7 @@ impl Ingest {
     }
 
     /// Publishes, then acknowledges: whoever is told that a vote is counted can see it counted.
-    async fn finish(&self, batch: &Batch, mut applied: Applied) {
+    async fn finish(&mut self, batch: &Batch, mut applied: Applied) {
         metrics::counter!("polling_records_applied_total").increment(batch.len() as u64);
         metrics::histogram!("polling_batch_records").record(f64::from(u32::try_from(batch.len()).unwrap_or(u32::MAX)));
         let unreadable = batch.positioned().filter(|(_, entry)| matches!(entry, Entry::DeadLetter(_))).count();
@@ -335,18 +295,19 @@ impl Ingest {
         }
         metrics::counter!("polling_batches_fenced_total").increment(1);
         tracing::warn!(records = batch.len(), "a batch was fenced: another loop counts these partitions");
-        self.take_on(batch.parts().iter().map(|part| part.partition));
+        // From what was just read: so the starts are the next thing that happens, before the log yields more that is fenced.
+        self.starts.start_anew(batch.parts().iter().map(|part| part.partition), checkpoint);
         Step::Fenced
     }
 
-    async fn publish(&self, updates: Vec<Update>) {
+    async fn publish(&mut self, updates: Vec<Update>) {
         if let Err(error) = self.bus.publish(updates).await {
             metrics::counter!("polling_publications_failed_total").increment(1);
             tracing::warn!(error = &error as &dyn std::error::Error, "updates were not published");
         }
     }
 
-    async fn probe(&self) {
+    async fn probe(&mut self) {
         match self.store.apply(&Batch::default()).await {
             Ok(_) => self.note_sound(),
             Err(error) => self.note_trouble(&error),

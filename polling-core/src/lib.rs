@@ -46,6 +46,7 @@ pub mod bus;
 pub mod ingest;
 pub mod leaderboard;
 pub mod schedule;
+mod starts;
 
 pub mod open;
 pub mod open_audit;

@@ -22,6 +22,8 @@ use crate::source::VoteSource;
 use crate::store::memory::MemoryStore;
 #[cfg(feature = "postgres")]
 use crate::store::postgres::{PostgresOpenError, PostgresStore};
+#[cfg(feature = "postgres")]
+use crate::store::postgres_claim::PostgresClaim;
 #[cfg(feature = "sqlite")]
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{PollStore, StoreError, TallyStore};
@@ -68,6 +70,9 @@ pub struct Backends {
     sqlite: Option<Arc<SqliteStore>>,
     #[cfg(feature = "postgres")]
     postgres: Option<Arc<PostgresStore>>,
+    /// Where votes are in memory and polls at a server, which may have one such program.
+    #[cfg(feature = "postgres")]
+    claim: Option<Arc<PostgresClaim>>,
     #[cfg(feature = "kafka")]
     kafka: OpenKafka,
 }
@@ -146,6 +151,11 @@ impl Backends {
         #[cfg(feature = "postgres")]
         if let Some(postgres) = &self.postgres {
             postgres.shut_down().await;
+        }
+        // Last: whoever waits for it finds a store that nobody writes into.
+        #[cfg(feature = "postgres")]
+        if let Some(claim) = &self.claim {
+            claim.give_back().await;
         }
     }
 }
@@ -379,6 +389,8 @@ pub async fn open(urls: &Urls) -> Result<Backends, OpenError> {
     let bus = Parts::of("bus", &urls.bus);
     let capacity = check_log(&log)?;
     check_bus(&bus)?;
+    #[cfg(feature = "postgres")]
+    let claim = if log.scheme == "memory" { claim(&store).await? } else { None };
     let store = open_store(&store, urls).await?;
     let opened_bus = open_bus(&bus).await?;
     let (sink, source) = memory_log(capacity);
@@ -394,6 +406,8 @@ pub async fn open(urls: &Urls) -> Result<Backends, OpenError> {
         sqlite: store.sqlite,
         #[cfg(feature = "postgres")]
         postgres: store.postgres,
+        #[cfg(feature = "postgres")]
+        claim,
         #[cfg(feature = "kafka")]
         kafka: OpenKafka::default(),
     };
@@ -522,6 +536,17 @@ async fn open_sqlite(store: &Parts<'_>, urls: &Urls) -> Result<Store, OpenError>
 #[expect(clippy::unused_async, reason = "the same signature as with the feature")]
 async fn open_sqlite(store: &Parts<'_>, _urls: &Urls) -> Result<Store, OpenError> {
     Err(store.not_built("sqlite"))
+}
+
+/// Claims the schema of a store at a server for a log in this process.
+#[cfg(feature = "postgres")]
+async fn claim(store: &Parts<'_>) -> Result<Option<Arc<PostgresClaim>>, OpenError> {
+    check_store(store)?;
+    if !matches!(store.scheme, "postgres" | "postgresql") {
+        return Ok(None);
+    }
+    let claimed = PostgresClaim::stake(&store_options(store)?).await;
+    claimed.map(|claim| Some(Arc::new(claim))).map_err(|source| OpenError::Postgres { role: "store", source })
 }
 
 #[cfg(feature = "postgres")]

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 
 use polling_core::open::Migrated;
-use polling_core::operate::logging::{self, Filter};
+use polling_core::operate::logging::{self, Filter, LogFormat};
 use polling_core::operate::{health, signals};
 use polling_core::settings::Settings;
 use polling_core::shutdown::Shutdown;
@@ -37,7 +37,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: impl Into
         }),
         Action::PrintConfiguration => configured(|config, _| print(&config.printed)),
         Action::CheckConfiguration => configured(|_, _| print("the configuration is sound\n")),
-        Action::Migrate => migrate(&invocation.settings),
+        Action::Migrate => match logging::filter(environment.get("RUST_LOG").map(String::as_str)) {
+            Ok(filter) => {
+                logging::start(LogFormat::Text, filter);
+                migrate(&invocation.settings)
+            }
+            Err(error) => {
+                eprintln!("error: RUST_LOG cannot be used: {error}");
+                Exit::Configuration
+            }
+        },
         Action::PrintDocument => configured(|_, _| print(&openapi_document())),
         Action::CheckHealth => configured(|config, _| check_health(config)),
     }

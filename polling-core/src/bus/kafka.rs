@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Message, OwnedHeaders};
@@ -46,9 +47,10 @@ const PRODUCER_DEFAULTS: [(&str, &str); 4] = [
     ("queue.buffering.max.kbytes", "65536"),
     ("compression.type", "lz4"),
 ];
-/// One request at a time keeps the order, and the leader's copy is enough for a hint.
+/// One request at a time keeps the order. A record that only its leader had could be lost with it, and its offset used again: no hole would
+/// show. To wait for the others makes nothing later, because subscribers see a record when all replicas in sync have it.
 const PRODUCER_FIXED: [(&str, &str); 4] =
-    [("acks", "1"), ("max.in.flight", "1"), ("partitioner", "murmur2_random"), ("queue.buffering.max.messages", "262144")];
+    [("acks", "all"), ("max.in.flight", "1"), ("partitioner", "murmur2_random"), ("queue.buffering.max.messages", "262144")];
 const CONSUMER_DEFAULTS: [(&str, &str); 3] =
     [("fetch.wait.max.ms", "100"), ("queued.min.messages", "1000"), ("queued.max.messages.kbytes", "16384")];
 const CONSUMER_FIXED: [(&str, &str); 5] = [
@@ -73,6 +75,10 @@ impl ClientContext for Losses {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.telemetry.note_error(&error, reason);
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.telemetry.note_line(level, facility, line);
     }
 }
 
@@ -108,7 +114,7 @@ impl KafkaBus {
     /// When the client cannot be made: a bad setting, or no thread.
     pub fn open(cluster: Cluster, topic: impl Into<String>) -> Result<Self, crate::store::Source> {
         let lost = Arc::new(AtomicBool::new(false));
-        let context = Losses { telemetry: Telemetry { client: "bus" }, lost: Arc::clone(&lost) };
+        let context = Losses { telemetry: Telemetry::new("bus"), lost: Arc::clone(&lost) };
         let producer = cluster.config(&PRODUCER_DEFAULTS, &PRODUCER_FIXED).create_with_context(context)?;
         Ok(Self {
             cluster,
@@ -204,7 +210,7 @@ impl Follower {
         let view = View::open(cluster, topic, "bus-view")?;
         let layout = view.layout()?.ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition))?;
         let consumer: BaseConsumer<Telemetry> =
-            cluster.config(&CONSUMER_DEFAULTS, &CONSUMER_FIXED).create_with_context(Telemetry { client: "bus-reader" })?;
+            cluster.config(&CONSUMER_DEFAULTS, &CONSUMER_FIXED).create_with_context(Telemetry::new("bus-reader"))?;
         let mut list = TopicPartitionList::new();
         let mut next = BTreeMap::new();
         for partition in 0..u32::try_from(layout.partitions).unwrap_or(0) {

@@ -10,6 +10,7 @@ use futures_util::poll as poll_once;
 use super::fixture::{cast, poll};
 use crate::checkpoint::{Batch, Entry, Offset, Partition};
 use crate::model::{Outcome, Poll, Vote};
+use crate::retry::Pauses;
 use crate::sink::{Recorded, SinkError, VoteSink};
 use crate::source::{Refused, SourceEvent, VoteSource};
 use crate::store::{Applied, StoreError};
@@ -41,6 +42,7 @@ pub async fn vote_log(make: impl AsyncFn(usize) -> LogUnderTest) {
     votes_come_out_in_order_without_a_hole(make(100).await).await;
     nothing_comes_before_it_is_told_where_to_begin(make(100).await).await;
     reading_starts_where_it_is_told(make(100).await).await;
+    a_partition_is_started_while_an_event_is_waited_for(make(100).await).await;
     what_was_not_acknowledged_comes_again(make(100).await).await;
     a_dropped_next_loses_nothing(make(100).await).await;
     a_call_resolves_when_its_vote_is_durable(make(100).await).await;
@@ -75,6 +77,27 @@ async fn settled() {
     // Lets the calls that were spawned reach the log; on one thread each turn runs all of them.
     for _ in 0..10 {
         tokio::task::yield_now().await;
+    }
+}
+
+/// Reads until partitions are assigned.
+async fn assigned(log: &LogUnderTest) -> Vec<Partition> {
+    loop {
+        match log.source.next().await.expect("the log is read") {
+            SourceEvent::Assigned(partitions) => return partitions,
+            SourceEvent::Revoked(_) => {}
+            event => panic!("unexpected: {event:?}"),
+        }
+    }
+}
+
+/// Starts a partition at its beginning, and tries again what every source may ask for: brokers may not know a new topic yet.
+async fn start_at_last(log: &LogUnderTest, partition: Partition) {
+    let mut pauses = Pauses::default();
+    while let Err(error) = log.source.start(partition, Offset::ZERO, None).await {
+        let pause = pauses.next_pause();
+        assert!(pause < Duration::from_secs(1), "the partition starts: {error:?}");
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -160,6 +183,25 @@ async fn reading_starts_where_it_is_told(log: LogUnderTest) {
     acknowledge(&log, &batch).await;
     let recorded = call.await.expect("the call ends").expect("it is recorded");
     assert_eq!(recorded.position.map(|position| position.offset), Some(start));
+}
+
+async fn a_partition_is_started_while_an_event_is_waited_for(log: LogUnderTest) {
+    let partitions = assigned(&log).await;
+    let vote = cast(&poll(2, |_| {}), 1, 1, &[1]);
+    let call = record(&log, vote);
+    settled().await;
+    let batch = {
+        let mut next = pin!(log.source.next());
+        assert!(matches!(poll_once!(&mut next), Ready::Pending), "nothing comes from a partition that was not started");
+        futures_util::future::join_all(partitions.into_iter().map(|partition| start_at_last(&log, partition))).await;
+        match next.await.expect("the log is read") {
+            SourceEvent::Batch(batch) => batch,
+            event => panic!("unexpected: {event:?}"),
+        }
+    };
+    assert_eq!(votes_of(&batch), [vote]);
+    acknowledge(&log, &batch).await;
+    assert!(call.await.expect("the call ends").is_ok());
 }
 
 async fn what_was_not_acknowledged_comes_again(log: LogUnderTest) {

@@ -3,14 +3,15 @@
 use std::fmt;
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 use thiserror::Error;
 
 /// Settings of librdkafka that our promises rest on, and what each would break. Aliases of librdkafka stand beside their names; one of
 /// a default of ours is refused, too, because which of two names of a setting counts is left to chance.
 const OURS: [(&str, &str); 32] = [
     ("statistics.interval.ms", "whether brokers can be reached is known by the statistics"),
-    ("acks", "a vote is acknowledged when all in-sync brokers have it"),
-    ("request.required.acks", "a vote is acknowledged when all in-sync brokers have it"),
+    ("acks", "a vote is acknowledged, and news is out, when all in-sync brokers have it"),
+    ("request.required.acks", "a vote is acknowledged, and news is out, when all in-sync brokers have it"),
     ("enable.idempotence", "a resent request must not write a vote twice or out of order"),
     ("max.in.flight", "the order of a voter's votes rests on it"),
     ("max.in.flight.requests.per.connection", "the order of a voter's votes rests on it"),
@@ -109,6 +110,10 @@ impl Cluster {
     /// A client's settings: `defaults`, over them what was passed through, over that `fixed`, on which promises rest.
     pub(crate) fn config(&self, defaults: &[(&str, &str)], fixed: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
+        // That a broker hung up on a client that it does not let in is said on this level only, whatever becomes of the line.
+        if !matches!(config.log_level, RDKafkaLogLevel::Debug) {
+            config.set_log_level(RDKafkaLogLevel::Info);
+        }
         for (name, value) in COMMON.iter().chain(defaults) {
             config.set(*name, *value);
         }
@@ -159,7 +164,10 @@ mod tests {
     #[test]
     fn what_a_promise_rests_on_cannot_be_set() {
         let refusal = Cluster::new("a:1").with_setting("acks", "1").expect_err("it is ours").to_string();
-        assert_eq!(refusal, "librdkafka.acks cannot be set: a vote is acknowledged when all in-sync brokers have it");
+        assert_eq!(
+            refusal,
+            "librdkafka.acks cannot be set: a vote is acknowledged, and news is out, when all in-sync brokers have it"
+        );
     }
 
     #[test]

@@ -35,12 +35,28 @@ pub enum TopicError {
         #[source]
         source: crate::store::Source,
     },
+    /// The brokers answer, and do not let us in: a password is wrong, or a certificate, or a right is missing.
+    #[error("the brokers at {brokers} cannot be used: {reason}")]
+    Refused {
+        /// The brokers.
+        brokers: String,
+        /// What they say, and which settings it may be about.
+        reason: String,
+    },
+    /// There is no such topic, and it cannot be made just now.
+    #[error("the topic {topic:?} cannot be created yet: {reason}")]
+    NotCreatedYet {
+        /// The topic.
+        topic: String,
+        /// What the broker says, and what it waits for where that is known.
+        reason: String,
+    },
     /// There is no such topic, and it cannot be made.
     #[error("failed to create the topic {topic:?}: {reason}")]
     NotCreated {
         /// The topic.
         topic: String,
-        /// What the broker says.
+        /// What the broker says, and which setting it is about.
         reason: String,
     },
     /// It could lose acknowledged votes.
@@ -54,10 +70,11 @@ pub enum TopicError {
 }
 
 impl TopicError {
-    /// Whether asking again later may succeed without anybody doing anything: the brokers are not there yet, or not any more.
+    /// Whether asking again later may succeed without anybody doing anything: the brokers, or enough of them, are not there yet, or not
+    /// any more.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unreachable { .. })
+        matches!(self, Self::Unreachable { .. } | Self::NotCreatedYet { .. })
     }
 }
 

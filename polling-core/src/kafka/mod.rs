@@ -9,6 +9,7 @@ mod error;
 mod inspection;
 mod native;
 mod reachability;
+mod refusal;
 mod telemetry;
 mod topic;
 mod view;

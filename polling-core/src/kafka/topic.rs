@@ -6,6 +6,7 @@ use std::time::Duration;
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::refusal::Refusal;
 use super::view::Layout;
 use super::{Cluster, Telemetry, TopicError, View, Weakness};
 use crate::retry::Pauses;
@@ -70,12 +71,22 @@ impl TopicRules {
 ///
 /// See [`TopicError`].
 pub async fn ensure_topic(cluster: &Cluster, rules: &TopicRules) -> Result<usize, TopicError> {
-    let unreachable = |source: KafkaError| TopicError::Unreachable {
-        topic: rules.name.clone(),
-        brokers: cluster.brokers().to_owned(),
-        source: source.into(),
+    let failed = |error: KafkaError, refusal: Option<Refusal>| {
+        let brokers = cluster.brokers().to_owned();
+        match refusal.or_else(|| Refusal::of_right(&error)) {
+            Some(Refusal { reason, is_lasting: true }) => TopicError::Refused { brokers, reason },
+            Some(Refusal { reason, .. }) => {
+                TopicError::Unreachable { topic: rules.name.clone(), brokers, source: format!("{error}; {reason}").into() }
+            }
+            None => TopicError::Unreachable { topic: rules.name.clone(), brokers, source: error.into() },
+        }
     };
-    let view = Arc::new(View::open(cluster, &rules.name, "administration").map_err(unreachable)?);
+    let view = View::open(cluster, &rules.name, "administration").map_err(|error| {
+        let refusal = Refusal::of_settings(&error);
+        failed(error, refusal)
+    })?;
+    let view = Arc::new(view);
+    let unreachable = |error| failed(error, view.refusal());
     let layout = match ask(&view, View::layout).await.map_err(unreachable)? {
         Some(layout) => layout,
         None => {
@@ -115,13 +126,14 @@ pub(super) async fn ask<T: Send + 'static>(
 
 /// Answers how many partitions the topic has at least.
 async fn create(cluster: &Cluster, rules: &TopicRules, brokers: usize) -> Result<usize, TopicError> {
-    let not_created = |reason: String| TopicError::NotCreated { topic: rules.name.clone(), reason };
     // A weak topic is for a cluster that cannot hold a strong one.
     let replication = if rules.accept_weak { rules.replication.min(brokers) } else { rules.replication };
     let min_in_sync = rules.min_in_sync.min(replication).to_string();
-    let admin = administrator(cluster).map_err(|error| not_created(error.to_string()))?;
+    let topic = || rules.name.clone();
+    let lasting = |error: KafkaError| TopicError::NotCreated { topic: topic(), reason: error.to_string() };
+    let admin = administrator(cluster).map_err(lasting)?;
     let number = |value: usize| i32::try_from(value).unwrap_or(i32::MAX);
-    let topic = NewTopic::new(&rules.name, number(rules.partitions), TopicReplication::Fixed(number(replication)))
+    let wanted = NewTopic::new(&rules.name, number(rules.partitions), TopicReplication::Fixed(number(replication)))
         .set("min.insync.replicas", &min_in_sync)
         .set("unclean.leader.election.enable", "false")
         .set("cleanup.policy", "delete")
@@ -130,13 +142,76 @@ async fn create(cluster: &Cluster, rules: &TopicRules, brokers: usize) -> Result
         .set("retention.ms", if rules.holds_votes { RETENTION_MS_VOTES } else { RETENTION_MS_UPDATES })
         .set("retention.bytes", "-1");
     let options = AdminOptions::new().request_timeout(Some(ADMIN_WAIT)).operation_timeout(Some(ADMIN_WAIT));
-    let results = admin.create_topics([&topic], &options).await.map_err(|error| not_created(error.to_string()))?;
-    match results.into_iter().next() {
-        Some(Ok(_)) => Ok(rules.partitions),
+    let code = match admin.create_topics([&wanted], &options).await {
+        Ok(results) => match results.into_iter().next() {
+            Some(Ok(_)) => return Ok(rules.partitions),
+            Some(Err((_, code))) => code,
+            None => RDKafkaErrorCode::Unknown,
+        },
+        Err(KafkaError::AdminOp(code)) => code,
+        Err(error) => return Err(lasting(error)),
+    };
+    match judge(code) {
         // Somebody else was faster, and made it as they wished.
-        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(1),
-        Some(Err((_, code))) => Err(not_created(code.to_string())),
-        None => Err(not_created("the broker does not say why".to_owned())),
+        Hindrance::ThereAlready => Ok(1),
+        Hindrance::Passing => Err(TopicError::NotCreatedYet { topic: topic(), reason: code.to_string() }),
+        Hindrance::FewBrokers => {
+            let reason = format!(
+                "it shall have {replication} replicas (replication={replication} in the URL), and {brokers} brokers are up"
+            );
+            Err(TopicError::NotCreatedYet { topic: topic(), reason })
+        }
+        Hindrance::Lasting(about) => {
+            let reason = format!("{code}{}{about}", if about.is_empty() { "" } else { "; " });
+            Err(TopicError::NotCreated { topic: topic(), reason })
+        }
+    }
+}
+
+/// What keeps a topic from being made.
+#[derive(Debug, PartialEq, Eq)]
+enum Hindrance {
+    ThereAlready,
+    /// It goes away by itself.
+    Passing,
+    /// As long as not all brokers have started, nobody can know whether there are ever enough.
+    FewBrokers,
+    /// Somebody has to decide, and about what.
+    Lasting(&'static str),
+}
+
+fn judge(code: RDKafkaErrorCode) -> Hindrance {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Code::TopicAlreadyExists => Hindrance::ThereAlready,
+        Code::InvalidReplicationFactor => Hindrance::FewBrokers,
+        // The controller is another one, or not there, or it was asked and has not said what became of it.
+        Code::NotController
+        | Code::StaleControllerEpoch
+        | Code::StaleBrokerEpoch
+        | Code::BrokerNotAvailable
+        | Code::LeaderNotAvailable
+        | Code::CoordinatorNotAvailable
+        | Code::CoordinatorLoadInProgress
+        | Code::RequestTimedOut
+        | Code::OperationTimedOut
+        | Code::MessageTimedOut
+        | Code::NetworkException
+        | Code::BrokerTransportFailure
+        | Code::AllBrokersDown
+        | Code::Resolve
+        | Code::ThrottlingQuotaExceeded
+        | Code::KafkaStorageError
+        // What a broker says for which there is no code, such as that ZooKeeper does not answer it.
+        | Code::Unknown => Hindrance::Passing,
+        Code::InvalidPartitions => Hindrance::Lasting("see partitions in the URL"),
+        Code::PolicyViolation | Code::InvalidConfig => {
+            Hindrance::Lasting("make it as the brokers demand, or see partitions, replication and min-in-sync in the URL")
+        }
+        Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => {
+            Hindrance::Lasting("let the user in the URL (librdkafka.sasl.username) create topics, or make it")
+        }
+        _ => Hindrance::Lasting(""),
     }
 }
 
@@ -159,7 +234,7 @@ async fn appearance(view: &Arc<View>, partitions: usize) -> Result<Layout, Kafka
 
 /// Who makes topics and asks for their settings.
 pub(super) fn administrator(cluster: &Cluster) -> Result<AdminClient<Telemetry>, KafkaError> {
-    cluster.config(&[], &[]).create_with_context(Telemetry { client: "administration" })
+    cluster.config(&[], &[]).create_with_context(Telemetry::new("administration"))
 }
 
 pub(super) async fn settings(admin: &AdminClient<Telemetry>, topic: &str) -> Result<ConfigResource, KafkaError> {
@@ -231,6 +306,20 @@ mod tests {
             change.filter(|(changed, _)| *changed == name).map_or(sound, |(_, value)| Some(value.to_owned()))
         };
         weaknesses(&rules, layout, setting).iter().map(Weakness::to_string).collect()
+    }
+
+    #[test]
+    fn what_goes_away_by_itself_keeps_a_topic_from_being_made_for_a_while_only() {
+        use RDKafkaErrorCode as Code;
+        for code in
+            [Code::NotController, Code::RequestTimedOut, Code::OperationTimedOut, Code::BrokerTransportFailure, Code::Unknown]
+        {
+            assert_eq!(judge(code), Hindrance::Passing, "{code}");
+        }
+        assert_eq!(judge(Code::InvalidReplicationFactor), Hindrance::FewBrokers);
+        for code in [Code::PolicyViolation, Code::InvalidPartitions, Code::TopicAuthorizationFailed, Code::InvalidTopic] {
+            assert!(matches!(judge(code), Hindrance::Lasting(_)), "{code}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use rdkafka::message::Message as _;
 use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList};
 
 use super::native;
+use super::refusal::Refusal;
 use super::{Cluster, Telemetry};
 use crate::checkpoint::{Offset, Partition};
 
@@ -74,15 +75,14 @@ pub(crate) struct View {
 impl View {
     pub(crate) fn open(cluster: &Cluster, topic: &str, client: &'static str) -> Result<Self, KafkaError> {
         let config = cluster.config(&[], &FIXED);
-        Ok(Self { consumer: config.create_with_context(Telemetry { client })?, config, topic: topic.to_owned() })
+        Ok(Self { consumer: config.create_with_context(Telemetry::new(client))?, config, topic: topic.to_owned() })
     }
 
     /// Whether what the leader of the partition has at this offset fails its checksum. One that does not come is not known to.
     pub(crate) fn is_damaged(&self, partition: Partition, offset: Offset) -> Result<bool, KafkaError> {
         // One of its own: with it comes nothing but this record.
         let mut config = self.config.clone();
-        let consumer: BaseConsumer<Telemetry> =
-            config.set("group.id", GROUP).create_with_context(Telemetry { client: "watch" })?;
+        let consumer: BaseConsumer<Telemetry> = config.set("group.id", GROUP).create_with_context(Telemetry::new("watch"))?;
         let mut list = TopicPartitionList::new();
         let number = i32::try_from(partition.0).unwrap_or(i32::MAX);
         list.add_partition_offset(&self.topic, number, ClientOffset::Offset(offset.get()))?;
@@ -107,7 +107,7 @@ impl View {
         // One of its own, which reads no more than it must: what comes with it is of no use.
         let mut config = self.config.clone();
         config.set("group.id", GROUP).set("queued.min.messages", "1");
-        let consumer: BaseConsumer<Telemetry> = config.create_with_context(Telemetry { client: "watch" })?;
+        let consumer: BaseConsumer<Telemetry> = config.create_with_context(Telemetry::new("watch"))?;
         let mut list = TopicPartitionList::new();
         for (partition, offset) in places {
             let number = i32::try_from(partition.0).unwrap_or(i32::MAX);
@@ -150,10 +150,21 @@ impl View {
 
     /// Which records a partition has now.
     pub(crate) fn extent(&self, partition: Partition) -> Result<Extent, KafkaError> {
+        self.extent_within(partition, ANSWER_WAIT)
+    }
+
+    /// The same, when it is answered in that time.
+    pub(crate) fn extent_within(&self, partition: Partition, wait: Duration) -> Result<Extent, KafkaError> {
         self.serve_events();
         let number = i32::try_from(partition.0).unwrap_or(i32::MAX);
-        let (low, high) = self.consumer.fetch_watermarks(&self.topic, number, ANSWER_WAIT)?;
+        let (low, high) = self.consumer.fetch_watermarks(&self.topic, number, wait)?;
         Ok(Extent { first: Offset::new(low).unwrap_or_default(), end: Offset::new(high).unwrap_or_default() })
+    }
+
+    /// Why the brokers do not let the client in, if that is so.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        self.serve_events();
+        self.consumer.client().context().refusal()
     }
 
     /// The identity of the topic behind the name; `None` when the brokers do not tell.
@@ -165,9 +176,8 @@ impl View {
     /// Log lines and errors of the client wait in a queue until they are taken.
     fn serve_events(&self) {
         for _ in 0..EVENTS_PER_QUESTION {
-            if self.consumer.poll(Duration::ZERO).is_none() {
-                break;
-            }
+            // It yields nothing for most events as well as for none.
+            let _no_record = self.consumer.poll(Duration::ZERO);
         }
     }
 }

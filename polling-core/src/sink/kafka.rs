@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rdkafka::client::ClientContext;
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
@@ -54,18 +54,19 @@ type Waiting = Box<oneshot::Sender<Answer>>;
 /// Answers the callers as the reports come in.
 struct Reports {
     telemetry: Telemetry,
-    reachability: Reachability,
 }
 
 impl ClientContext for Reports {
     fn stats(&self, statistics: Statistics) {
         self.telemetry.show(&statistics);
-        self.reachability.note(&statistics);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.reachability.note_error(&error);
         self.telemetry.note_error(&error, reason);
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.telemetry.note_line(level, facility, line);
     }
 }
 
@@ -181,7 +182,7 @@ impl Shared {
     /// Makes a producer with its thread, and puts it in the place of another one, or of none. Does nothing when something else is in
     /// that place by now.
     fn start_producer(self: &Arc<Self>, former: Option<&Arc<BaseProducer<Reports>>>) -> Result<(), crate::store::Source> {
-        let context = Reports { telemetry: Telemetry { client: "sink" }, reachability: self.reachability.clone() };
+        let context = Reports { telemetry: Telemetry::telling("sink", self.reachability.clone()) };
         let producer: Arc<BaseProducer<Reports>> = Arc::new(self.config.create_with_context(context)?);
         // Held until the producer is in its place: its thread ends as soon as it sees that it is not.
         let mut place = self.producer.write().unwrap_or_else(PoisonError::into_inner);

@@ -1,9 +1,11 @@
 //! The reading end of a vote log within one process.
 
 use std::sync::{Mutex as BlockingMutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{Refused, SourceError, SourceEvent, VoteSource};
@@ -17,16 +19,20 @@ use crate::store::{Applied, StoreError};
 const ONLY: Partition = Partition(0);
 /// Votes that one batch may have: what a store applies in about a tenth of a second, so that no caller waits long for its group.
 const BATCH_VOTES_MAX: usize = 10_000;
+/// How long whoever was told to start may take before the partition is assigned again: far longer than a start takes, and short for
+/// voters who wait.
+const ASSIGNED_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Yields the votes of a memory log, all that wait in one batch, so that one transaction is shared by as many as came together.
 ///
 /// An offset is given to a vote when its batch is made, and is used again when the store refused the batch: so the
 /// offsets in the store have no hole. Votes wait in the log until somebody says at which offset it begins; until then its one
-/// partition is assigned again to whoever asks, because the one who was told may have died of it.
+/// partition is assigned again after a while, because the one who was told may have died of it.
 #[derive(Debug)]
 pub struct MemorySource {
     receiver: Mutex<Reader>,
     flight: BlockingMutex<Flight>,
+    started: Notify,
     closing: CancellationToken,
 }
 
@@ -41,6 +47,8 @@ struct Reader {
 struct Flight {
     /// The offset of the next batch; `None` before the start.
     next: Option<Offset>,
+    /// Whether somebody was told to start.
+    is_assigned: bool,
     /// The batch that was yielded last, with the calls that wait for it.
     waiting: Vec<Waiting>,
     /// Whoever had the batch first did not say what became of it, so it may have been applied.
@@ -50,11 +58,22 @@ struct Flight {
 impl MemorySource {
     pub(crate) fn new(queue: mpsc::Receiver<Waiting>, closing: CancellationToken) -> Self {
         let receiver = Mutex::new(Reader { queue, taken: Vec::new() });
-        Self { receiver, flight: BlockingMutex::default(), closing }
+        Self { receiver, flight: BlockingMutex::default(), started: Notify::new(), closing }
     }
 
     fn flight(&self) -> MutexGuard<'_, Flight> {
         self.flight.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until it is known which offset comes next.
+    async fn start_told(&self) {
+        loop {
+            let started = self.started.notified();
+            if self.flight().next.is_some() {
+                return;
+            }
+            started.await;
+        }
     }
 }
 
@@ -81,7 +100,7 @@ impl VoteSource for MemorySource {
         let mut reader = self.receiver.lock().await;
         {
             let mut flight = self.flight();
-            if flight.next.is_none() {
+            if flight.next.is_none() && !std::mem::replace(&mut flight.is_assigned, true) {
                 return Ok(SourceEvent::Assigned(vec![ONLY]));
             }
             // Not acknowledged yet: yield it again rather than forget who waits for it.
@@ -89,6 +108,9 @@ impl VoteSource for MemorySource {
                 flight.in_doubt = true;
                 return Ok(SourceEvent::Batch(batch));
             }
+        }
+        if timeout(ASSIGNED_AGAIN_AFTER, self.start_told()).await.is_err() {
+            return Ok(SourceEvent::Assigned(vec![ONLY]));
         }
         let Reader { queue, taken } = &mut *reader;
         if taken.is_empty() {
@@ -116,6 +138,8 @@ impl VoteSource for MemorySource {
             flight.next = Some(next);
             // Whoever starts anew does not know what became of the last batch.
             flight.answer_all(&Err(SinkError::Unknown { reason: "the counting of votes was started anew".to_owned() }));
+            drop(flight);
+            self.started.notify_waiters();
         }
         Ok(())
     }

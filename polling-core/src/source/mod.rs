@@ -80,6 +80,9 @@ pub trait VoteSource: Send + Sync {
 
     /// Says where in an assigned partition to begin, and what the record before that is recognised by, where that is known: both come
     /// from the store's checkpoint. A log that keeps its records, and finds another one there, yields [`SourceEvent::Stopped`].
+    ///
+    /// It is called for several partitions at once, and while [`next`](Self::next) waits, which must not keep it waiting. From its first
+    /// step on, nothing is yielded any more of what was read of the partition before.
     async fn start(&self, partition: Partition, next: Offset, last: Option<RecordDigest>) -> Result<(), SourceError>;
 
     /// The batch is in the store. `applied` tells the outcomes of its entries, and is `None` when the store had applied it before

@@ -8,6 +8,8 @@ mod postgres_apply;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres_audit;
 #[cfg(feature = "postgres")]
+pub(crate) mod postgres_claim;
+#[cfg(feature = "postgres")]
 mod postgres_copy;
 #[cfg(feature = "postgres")]
 mod postgres_lane;

@@ -12,6 +12,7 @@ pub(crate) use super::postgres_lane::Connection as PostgresConnection;
 use super::postgres_lane::{cause, discard, sql_state};
 use super::postgres_options::{PostgresOptions, quoted};
 use super::postgres_statements as statements;
+use crate::retry::Pauses;
 
 /// Not the default name, so that the migrations of an application that uses the same tool are its own.
 const MIGRATIONS_TABLE: &str = "schema_versions";
@@ -37,6 +38,14 @@ pub enum PostgresOpenError {
         url: String,
         /// What it says.
         reason: String,
+    },
+    /// Another server with a log in memory counts in the same schema. Servers need a log that they share to be several.
+    #[error("another server with a log in memory uses the schema {schema:?} at {url}")]
+    InUse {
+        /// The URL, redacted.
+        url: String,
+        /// The schema.
+        schema: String,
     },
     /// The server may lose, when its machine fails, what it said was committed.
     #[error("the database server at {url} runs with {setting}=off and may lose votes that were acknowledged; set it to on")]
@@ -99,7 +108,7 @@ impl PostgresOpenError {
         }
     }
 
-    fn late(options: &PostgresOptions) -> Self {
+    pub(super) fn late(options: &PostgresOptions) -> Self {
         Self::Unreachable { url: options.shown(), source: "it does not answer".into() }
     }
 }
@@ -140,7 +149,11 @@ async fn migrate_through(
 ) -> Result<PostgresMigration, PostgresOpenError> {
     let mut migrator = migrator();
     let known = migrator.iter().map(|migration| migration.version).max().unwrap_or(0);
-    let from = version(connection, options).await?;
+    let mut from = version(connection, options).await?;
+    if from < known {
+        wait_for_turn(connection, options).await?;
+        from = version(connection, options).await?;
+    }
     if from > known {
         return Err(PostgresOpenError::NewerSchema { url: options.shown(), found: from, known });
     }
@@ -150,6 +163,8 @@ async fn migrate_through(
         if !found.map_err(|error| PostgresOpenError::of(options, error))? {
             migrator.create_schema(quoted(&options.schema));
         }
+        // Its own lock is that of everybody in the database, and is waited for like one that everybody waits behind.
+        migrator.set_locking(false);
         let run = migrator.run_direct(None, &mut *connection, false).await;
         run.map_err(|error| match error {
             sqlx::migrate::MigrateError::VersionMissing(found) => {
@@ -162,6 +177,23 @@ async fn migrate_through(
         })?;
     }
     Ok(PostgresMigration { from, to: known })
+}
+
+/// Waits until no other program makes the tables of this schema; the session keeps them from it then. It asks again and again: a session
+/// that stands in the queue would itself be waited for by statements that wait for all who see old rows.
+async fn wait_for_turn(connection: &mut PostgresConnection, options: &PostgresOptions) -> Result<(), PostgresOpenError> {
+    let mut pauses = Pauses::default();
+    let mut is_said = false;
+    loop {
+        let taken = sqlx::query_scalar(statements::LOCK_MIGRATING).bind(options.schema.clone()).fetch_one(&mut *connection).await;
+        if taken.map_err(|error| PostgresOpenError::of(options, error))? {
+            return Ok(());
+        }
+        if !std::mem::replace(&mut is_said, true) {
+            tracing::warn!(schema = options.schema, "waiting for another program, which brings the tables up to date");
+        }
+        tokio::time::sleep(pauses.next_pause()).await;
+    }
 }
 
 /// Makes sure that the tables are those that this program knows, without changing anything.

@@ -46,6 +46,9 @@ pub(super) const DURABILITY: &str = "SELECT current_setting('fsync') AS fsync, \
 pub(super) const SCHEMA: &str = "SELECT to_regnamespace($1) IS NOT NULL AS found";
 pub(super) const MIGRATIONS_TABLE: &str = "SELECT to_regclass('schema_versions') IS NOT NULL AS found";
 pub(super) const MIGRATIONS: &str = "SELECT version FROM schema_versions WHERE success ORDER BY version";
+pub(super) const LOCK_MIGRATING: &str = "SELECT pg_try_advisory_lock(hashtextextended('migrate ' || $1::text, 0)) AS taken";
+pub(super) const CLAIM: &str = "SELECT pg_try_advisory_lock(hashtextextended('memory log ' || $1::text, 0)) AS taken";
+pub(super) const NOTHING: &str = "SELECT 1 AS nothing";
 pub(super) const PROBE: &str = "UPDATE store SET probe = probe + 1";
 
 // Polls.
@@ -260,6 +263,9 @@ pub(super) const ALL: &[&str] = &[
     SCHEMA,
     MIGRATIONS_TABLE,
     MIGRATIONS,
+    LOCK_MIGRATING,
+    CLAIM,
+    NOTHING,
     PROBE,
     CREATE_POLL,
     READ_POLL,

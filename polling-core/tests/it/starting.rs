@@ -9,24 +9,29 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use polling_core::bus::memory::MemoryBus;
 use polling_core::bus::{Notice, Update, UpdateBus};
-use polling_core::checkpoint::{Batch, Offset, Partition, RecordDigest};
+use polling_core::checkpoint::{Batch, Checkpoint, Offset, Partition, RecordDigest};
 use polling_core::conformance::fixture::{cast, part, poll};
 use polling_core::ingest::{Health, Ingest};
 use polling_core::model::Poll;
 use polling_core::shutdown::Shutdown;
 use polling_core::source::{Refused, SourceError, SourceEvent, VoteSource};
 use polling_core::store::memory::MemoryStore;
-use polling_core::store::{Applied, PollStore, StoreError};
+use polling_core::store::{Applied, PollStore, StoreError, TallyStore};
 use tokio::sync::{Mutex, mpsc, watch};
+
+use crate::world::{Honest, Hooked, Hooks};
 
 /// How long the log takes to say that a partition has no leader.
 const ANSWER: Duration = Duration::from_secs(10);
+/// The longest pause before a partition is tried again.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// A log that yields what a test puts into it, and one of whose partitions has no leader at first.
 struct Log {
     events: Mutex<mpsc::UnboundedReceiver<SourceEvent>>,
     leaderless: watch::Sender<Option<Partition>>,
     attempts: AtomicUsize,
+    started: watch::Sender<Vec<Partition>>,
 }
 
 #[async_trait]
@@ -42,6 +47,7 @@ impl VoteSource for Log {
             tokio::time::sleep(ANSWER).await;
             return Err(SourceError("no leader".into()));
         }
+        self.started.send_modify(|started| started.push(partition));
         Ok(())
     }
 
@@ -64,13 +70,19 @@ struct Counting {
 
 impl Counting {
     async fn start(leaderless: Option<Partition>) -> Self {
+        Self::start_on(leaderless, Arc::new(Honest)).await
+    }
+
+    async fn start_on(leaderless: Option<Partition>, hooks: Arc<dyn Hooks>) -> Self {
         let (events, received) = mpsc::unbounded_channel();
         let leaderless = watch::Sender::new(leaderless);
-        let log = Arc::new(Log { events: Mutex::new(received), leaderless, attempts: AtomicUsize::new(0) });
+        let (attempts, started) = (AtomicUsize::new(0), watch::Sender::default());
+        let log = Arc::new(Log { events: Mutex::new(received), leaderless, attempts, started });
         let (store, bus) = (Arc::new(MemoryStore::default()), MemoryBus::new());
         let poll = poll(2, |_| {});
         store.create(&poll).await.expect("created");
         let news = bus.subscribe().await.expect("subscribed");
+        let store = Arc::new(Hooked { inner: store, hooks });
         let ingest = Ingest::new(Arc::clone(&log) as Arc<dyn VoteSource>, store, Arc::new(bus));
         let health = ingest.health();
         Self { log, events, health, news, poll, running: tokio::spawn(ingest.run(Shutdown::new())) }
@@ -92,6 +104,13 @@ impl Counting {
         while !is_reached(&self.news.next().await.expect("the bus is there")) {}
     }
 
+    /// How long it takes until the partition is read.
+    async fn starts(&self, wanted: Partition) -> Duration {
+        let began = tokio::time::Instant::now();
+        self.log.started.subscribe().wait_for(|started| started.contains(&wanted)).await.expect("the log is there");
+        began.elapsed()
+    }
+
     async fn ends(self) {
         drop(self.events);
         self.running.await.expect("no panic");
@@ -99,23 +118,54 @@ impl Counting {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_partition_that_cannot_be_started_keeps_no_other_from_being_counted() {
+async fn a_partition_that_cannot_be_started_is_tried_again_soon_and_takes_no_time_from_the_others() {
     let (sound, leaderless) = (Partition(1), Partition(0));
     let mut counting = Counting::start(Some(leaderless)).await;
     counting.yields(SourceEvent::Assigned(vec![leaderless, sound]));
+    counting.starts(sound).await;
     let began = tokio::time::Instant::now();
     for offset in 0..600 {
+        let yielded = tokio::time::Instant::now();
         counting.yields_vote(sound.0, offset);
         counting.counts_up_to(sound, offset as usize + 1).await;
+        assert_eq!(yielded.elapsed(), Duration::ZERO);
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    let attempts = counting.log.attempts.load(Ordering::Relaxed);
-    let lost = ANSWER * u32::try_from(attempts).expect("a few");
-    assert!(attempts > 2 && lost < began.elapsed() / 5, "{attempts} attempts in {:?}", began.elapsed());
+    let attempts = u32::try_from(counting.log.attempts.load(Ordering::Relaxed)).expect("a few");
+    assert!((ANSWER + PAUSE_MAX) * attempts >= began.elapsed(), "{attempts} attempts in {:?}", began.elapsed());
 
     counting.log.leaderless.send_replace(None);
+    assert!(counting.starts(leaderless).await <= ANSWER + PAUSE_MAX);
     counting.yields_vote(leaderless.0, 0);
     counting.counts_up_to(leaderless, 1).await;
+    counting.ends().await;
+}
+
+/// Says where to begin when it is let.
+struct Slow(watch::Receiver<bool>);
+
+#[async_trait]
+impl Hooks for Slow {
+    async fn checkpoint(&self, inner: &Arc<dyn TallyStore>) -> Result<Checkpoint, StoreError> {
+        self.0.clone().wait_for(|is_let| *is_let).await.expect("the test goes on");
+        inner.checkpoint().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_does_not_say_where_to_begin_keeps_no_partition_from_being_counted() {
+    let lets = watch::Sender::new(true);
+    let mut counting = Counting::start_on(None, Arc::new(Slow(lets.subscribe()))).await;
+    let (started, new) = (Partition(0), Partition(1));
+    counting.yields(SourceEvent::Assigned(vec![started]));
+    counting.starts(started).await;
+    lets.send_replace(false);
+    counting.yields(SourceEvent::Assigned(vec![new]));
+    counting.yields_vote(started.0, 0);
+    counting.counts_up_to(started, 1).await;
+    assert!(!counting.log.started.borrow().contains(&new));
+    lets.send_replace(true);
+    counting.starts(new).await;
     counting.ends().await;
 }
 

@@ -144,6 +144,10 @@ pub(crate) trait Hooks: Send + Sync {
         inner.apply(batch).await
     }
 
+    async fn checkpoint(&self, inner: &Arc<dyn TallyStore>) -> Result<Checkpoint, StoreError> {
+        inner.checkpoint().await
+    }
+
     async fn tallies(&self, inner: &Arc<dyn TallyStore>, polls: &[PollId]) -> Result<Vec<Tally>, StoreError> {
         inner.tallies(polls).await
     }
@@ -163,7 +167,7 @@ impl TallyStore for Hooked {
     }
 
     async fn checkpoint(&self) -> Result<Checkpoint, StoreError> {
-        self.inner.checkpoint().await
+        self.hooks.checkpoint(&self.inner).await
     }
 
     async fn tallies(&self, polls: &[PollId]) -> Result<Vec<Tally>, StoreError> {

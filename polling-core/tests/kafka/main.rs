@@ -6,6 +6,7 @@ mod discovery;
 mod inspection;
 mod mock;
 mod real;
+mod refusal;
 mod sink;
 mod source;
 
@@ -57,7 +58,8 @@ pub(crate) use {mock_tests, real_tests};
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = arguments.test_threads.or(Some(TEST_THREADS));
-    let mut trials: Vec<Trial> = [sink::TESTS, source::TESTS, bus::TESTS].into_iter().flatten().map(mock_trial).collect();
+    let mut trials: Vec<Trial> =
+        [sink::TESTS, source::TESTS, bus::TESTS, refusal::TESTS].into_iter().flatten().map(mock_trial).collect();
     let wanted = |test: &RealTest| arguments.filter.as_ref().is_none_or(|filter| test.name.contains(filter.as_str()));
     // Nobody starts brokers to print a list.
     let found = if arguments.list || !all_real().any(wanted) { Err("not looked for".to_owned()) } else { Brokers::find() };

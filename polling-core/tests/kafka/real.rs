@@ -34,6 +34,7 @@ real_tests! {
     a_bus_whose_topic_grows_is_read_whole_again,
     urls_open_a_log_and_a_bus,
     a_topic_is_created_by_its_rules_and_a_weak_one_is_refused on 3,
+    a_topic_waits_for_enough_brokers_and_for_nothing_that_never_comes,
     records_that_are_gone_stop_their_partition_and_no_other,
     an_onlooker_reads_what_is_retained,
     a_topic_that_is_replaced_while_it_is_read_stops,
@@ -172,6 +173,15 @@ async fn a_topic_is_created_by_its_rules_and_a_weak_one_is_refused(cluster: Clus
     }
     let accepted = TopicRules { accept_weak: true, ..TopicRules::votes(&*weak) };
     assert_eq!(ensure_topic(&cluster, &accepted).await.expect("accepted"), 3);
+}
+
+async fn a_topic_waits_for_enough_brokers_and_for_nothing_that_never_comes(cluster: Cluster) {
+    let rules = TopicRules { replication: 100, ..TopicRules::votes(fresh("early")) };
+    let early = ensure_topic(&cluster, &rules).await.expect_err("there are not so many brokers");
+    assert!(early.is_retryable(), "{early}");
+    assert!(early.to_string().contains("100 replicas (replication=100 in the URL)"), "{early}");
+    let nameless = ensure_topic(&cluster, &TopicRules::votes("no/name")).await.expect_err("it is no name");
+    assert!(!nameless.is_retryable() && matches!(nameless, TopicError::NotCreated { .. }), "{nameless}");
 }
 
 async fn records_that_are_gone_stop_their_partition_and_no_other(cluster: Cluster) {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use polling_core::conformance::fixture::{batch, cast, poll};
 use polling_core::open::{Migrated, OpenError, Urls, migrate, open as open_backends};
-use polling_core::store::postgres::{PostgresOpenError, PostgresOptions, PostgresStore};
+use polling_core::store::postgres::{PostgresOpenError, PostgresOptions, PostgresStore, migrate as migrate_schema};
 use polling_core::store::{PollStore, StoreError, TallyStore};
 
 use crate::postgres_schema::{Place, Session, open};
@@ -13,9 +13,11 @@ crate::tests![
     what_is_wrong_is_told_from_what_is_away,
     a_newer_schema_is_refused_untouched,
     programs_that_start_at_once_make_the_tables_once,
+    a_program_that_starts_during_a_long_migration_waits_for_it,
     who_only_uses_the_tables_need_not_own_them,
     a_lossy_server_is_refused,
     urls_open_a_store_and_a_bus,
+    a_schema_has_one_server_with_a_log_in_memory,
     a_store_that_was_shut_down_refuses,
 ];
 
@@ -66,6 +68,20 @@ async fn programs_that_start_at_once_make_the_tables_once(place: Place) {
     for store in opened {
         store.expect("it is opened");
     }
+}
+
+async fn a_program_that_starts_during_a_long_migration_waits_for_it(place: Place) {
+    let options = place.options();
+    let mut other = Session::open(place.url(), "public").await;
+    let lock = |function: &str| format!("SELECT {function}(hashtextextended('migrate {}', 0))", options.schema);
+    other.run(&lock("pg_advisory_lock")).await;
+    let mut migrating = std::pin::pin!(migrate_schema(&options));
+    // Longer than a change of the schema waits for a lock.
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(3), &mut migrating).await;
+    assert!(waited.is_err(), "{waited:?}");
+    other.run(&lock("pg_advisory_unlock")).await;
+    let migrated = migrating.await.expect("its turn comes");
+    assert_eq!((migrated.from, migrated.to), (0, 6));
 }
 
 async fn who_only_uses_the_tables_need_not_own_them(place: Place) {
@@ -136,13 +152,58 @@ async fn urls_open_a_store_and_a_bus(place: Place) {
     assert_eq!(migrate(&urls).await.expect("migrated"), Migrated::Versions(6, 6));
     let backends = open_backends(&urls).await.expect("opened");
     assert_eq!(backends.tallies.checkpoint().await.expect("read").iter().count(), 0);
+    backends.shut_down().await;
     let mixed = open_backends(&Urls { bus: "memory:".to_owned(), ..urls.clone() }).await.expect("opened");
     assert!(mixed.memory_log.is_some());
-    backends.shut_down().await;
     mixed.shut_down().await;
     let away = Urls { store: "postgres://me:hush@127.0.0.1:1/polls".to_owned(), ..urls };
     let error = open_backends(&away).await.map(drop).expect_err("nobody is there");
     assert!(matches!(error, OpenError::Postgres { role: "store", .. }) && error.is_retryable() && !error.is_configuration());
+}
+
+async fn a_schema_has_one_server_with_a_log_in_memory(place: Place) {
+    let schema = place.options().schema;
+    let urls = |schema: &str| Urls {
+        log: "memory:".to_owned(),
+        store: format!("{}?schema={schema}&accept-lossy-server=true", place.url()),
+        bus: "memory:".to_owned(),
+        data_dir: PathBuf::new(),
+    };
+    let (one, ours) = (urls(&schema), format!("application_name = '{schema}'"));
+    let first = open_backends(&one).await.expect("opened");
+    let refused = async || {
+        let error = open_backends(&one).await.map(drop).expect_err("there is another");
+        assert!(!error.is_retryable() && !error.is_configuration(), "{error}");
+        #[cfg(feature = "operate")]
+        assert_eq!(error.exit(), polling_core::operate::exit::Exit::Unavailable);
+        let cause = std::error::Error::source(&error).expect("a cause").to_string();
+        assert!(cause.starts_with(&format!("another server with a log in memory uses the schema \"{schema}\"")), "{cause}");
+    };
+    refused().await;
+    // The database forgets its sessions, and is reminded.
+    let mut administrator = Session::open(place.url(), "public").await;
+    administrator.run(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {ours}")).await;
+    let held: &str = format!(
+        "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND granted AND {ours}"
+    )
+    .leak();
+    let held_again = async {
+        while administrator.ask::<i64>(held).await != [1] {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), held_again).await.expect("it is taken again");
+    refused().await;
+    first.shut_down().await;
+    open_backends(&one).await.expect("its place is free").shut_down().await;
+    // One that ends without a word holds nothing either.
+    drop(open_backends(&one).await.expect("opened"));
+    let freed = async {
+        while open_backends(&one).await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), freed).await.expect("it is free");
 }
 
 async fn a_store_that_was_shut_down_refuses(place: Place) {

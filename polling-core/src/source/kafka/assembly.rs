@@ -124,6 +124,11 @@ impl Assembly {
         self.partitions.iter().map(|(&partition, reading)| (partition, reading.next(), reading.last_progress))
     }
 
+    /// The offset of the record that comes next, of a partition that is read.
+    pub(super) fn next(&self, partition: Partition) -> Option<Offset> {
+        self.partitions.get(&partition).map(Reading::next)
+    }
+
     /// Leaves a time in which nothing was to be read out of the time without progress.
     pub(super) fn leave_out(&mut self, pause: Duration) {
         for reading in self.partitions.values_mut() {

@@ -121,7 +121,12 @@ impl Backlog {
             if let Some(checkpoint) = checkpoint.clone() {
                 let view = self.inspection.view();
                 match tokio::task::spawn_blocking(move || look(&view, &checkpoint)).await {
-                    Ok(Ok(found)) => seen.extend(found),
+                    Ok(Ok(Some((partitions, found)))) => {
+                        // A topic that was made anew may have fewer.
+                        seen.retain(|partition, _| keep_within(partitions, *partition));
+                        seen.extend(found);
+                    }
+                    Ok(Ok(None)) => {}
                     Ok(Err(error)) => {
                         tracing::debug!(error = &error as &dyn std::error::Error, "the backlog cannot be looked at");
                     }
@@ -167,9 +172,9 @@ impl Backlog {
     }
 }
 
-/// What waits in the partitions that can be looked at now. Blocks.
-fn look(view: &View, checkpoint: &Checkpoint) -> Result<BTreeMap<Partition, Waiting>, KafkaError> {
-    let Some(layout) = view.layout()? else { return Ok(BTreeMap::new()) };
+/// How many partitions there are, and what waits in those that can be looked at now; `None` while there is no topic. Blocks.
+fn look(view: &View, checkpoint: &Checkpoint) -> Result<Option<(usize, BTreeMap<Partition, Waiting>)>, KafkaError> {
+    let Some(layout) = view.layout()? else { return Ok(None) };
     let (mut waiting, mut places) = (BTreeMap::new(), BTreeMap::new());
     for partition in (0..).map(Partition).take(layout.partitions) {
         // One without a leader says nothing, and keeps nobody from the others.
@@ -188,7 +193,16 @@ fn look(view: &View, checkpoint: &Checkpoint) -> Result<BTreeMap<Partition, Wait
     }
     // What has records and did not show one is as it was.
     waiting.retain(|_, waiting| waiting.records == 0 || waiting.oldest.is_some());
-    Ok(waiting)
+    Ok(Some((layout.partitions, waiting)))
+}
+
+/// Whether the topic has the partition; nothing waits in one that it does not have.
+fn keep_within(partitions: usize, partition: Partition) -> bool {
+    let is_there = usize::try_from(partition.0).is_ok_and(|number| number < partitions);
+    if !is_there {
+        show(partition, Duration::ZERO, 0.0);
+    }
+    is_there
 }
 
 fn show(partition: Partition, age: Duration, share: f64) {
@@ -219,6 +233,20 @@ mod tests {
         assert_eq!(Level::of(share(5, 12, Retention { time: day, bytes: None })), Level::Alarm);
         assert_eq!(Level::of(share(5, 1, Retention { time: day, bytes: Some(1000) })), Level::Alarm);
         assert_eq!(Level::of(share(5, 1, Retention { time: day, bytes: Some(2000) })), Level::Warning);
+    }
+
+    #[cfg(feature = "operate")]
+    #[test]
+    fn nothing_waits_in_a_partition_that_the_topic_does_not_have_any_more() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            (0..3).for_each(|number| show(Partition(number), Duration::from_secs(HOUR), 0.5));
+            assert!(keep_within(2, Partition(1)) && !keep_within(2, Partition(2)));
+        });
+        let page = recorder.handle().render();
+        for line in ["{partition=\"1\"} 0.5\n", "{partition=\"2\"} 0\n"] {
+            assert!(page.contains(&format!("polling_partition_retention_used_ratio{line}")), "{page}");
+        }
     }
 
     #[test]

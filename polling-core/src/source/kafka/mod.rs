@@ -14,6 +14,7 @@
 
 mod assembly;
 mod backlog;
+mod group;
 mod reader;
 mod retained;
 mod watch;
@@ -30,7 +31,8 @@ use tokio::sync::watch as signal;
 
 use self::assembly::Generation;
 pub(crate) use self::backlog::Backlog;
-use self::reader::{Command, End, Event, Group, Reader, State};
+use self::group::Group;
+use self::reader::{Command, End, Event, Reader, State};
 pub use self::retained::KafkaRetainedLog;
 use super::{Refused, SourceError, SourceEvent, VoteSource};
 use crate::checkpoint::{Batch, Offset, Partition, RecordDigest};
@@ -46,6 +48,8 @@ const STALLED_AFTER: Duration = Duration::from_secs(60);
 const STALL_INTERVAL: Duration = Duration::from_secs(5);
 /// How long closing waits for the group to be left.
 const CLOSE_WAIT: Duration = Duration::from_secs(10);
+/// How long the leader of a partition that is started may take to answer: the next try may find another leader.
+const START_WAIT: Duration = Duration::from_secs(4);
 /// How often, a second apart, a log must be seen to end before the place to begin: a new leader may not know its end at first.
 const TRUNCATION_LOOKS: usize = 5;
 
@@ -78,7 +82,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Debug)]
 struct Shared {
     generations: Mutex<BTreeMap<Partition, Generation>>,
-    /// The offset of the next record to read, of the partitions that are read.
+    /// The offset of the next record to read, of the partitions that are read, or have stopped.
     positions: Mutex<BTreeMap<Partition, Offset>>,
     topic_id: Mutex<Option<u128>>,
     /// Whether somebody waits for a batch.
@@ -319,13 +323,13 @@ fn examine(view: &View, shared: &Shared, partition: Partition, next: Offset) -> 
     if shared.is_identity_known() && shared.is_another_topic(view.topic_id()) {
         return Ok(Examined::Unsound(reader::REPLACED.to_owned()));
     }
-    let mut extent = view.extent(partition)?;
+    let mut extent = view.extent_within(partition, START_WAIT)?;
     for _ in 1..TRUNCATION_LOOKS {
         if extent.end >= next {
             break;
         }
         thread::sleep(Duration::from_secs(1));
-        extent = view.extent(partition)?;
+        extent = view.extent_within(partition, START_WAIT)?;
     }
     let Extent { first, end } = extent;
     let is_there = (first..=end).contains(&next);
@@ -379,6 +383,7 @@ impl VoteSource for KafkaSource {
                     let lost: Vec<Partition> = std::mem::take(&mut link.assigned).into_iter().collect();
                     for &partition in &lost {
                         self.shared.next_generation(partition);
+                        reader::show_lag(partition, 0);
                     }
                     (!lost.is_empty()).then_some(Ok(SourceEvent::Revoked(lost)))
                 }
@@ -397,7 +402,7 @@ impl VoteSource for KafkaSource {
         let examined = examined.await.map_err(|error| SourceError(error.into()))?.map_err(SourceError)?;
         self.command(match examined {
             Examined::Sound { has_last } => Command::Start { partition, generation, next, before: last.filter(|_| has_last) },
-            Examined::Unsound(alarm) => Command::Stop { partition, generation, alarm },
+            Examined::Unsound(alarm) => Command::Stop { partition, generation, next, alarm },
         });
         Ok(())
     }

@@ -3,23 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList};
-use rdkafka::types::RDKafkaRespErr;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::assembly::{Assembly, Generation, Verdict};
+use super::group::{Group, Rebalance};
 use super::watch::{Look, Sight};
 use super::{Shared, lock};
 use crate::checkpoint::{Offset, Partition, PartitionBatch, RecordDigest};
-use crate::kafka::{Extent, Reachability, Telemetry};
+use crate::kafka::Extent;
 
 /// How long a poll waits when nothing is under way: how late a command is obeyed at most.
 const IDLE_WAIT: Duration = Duration::from_millis(20);
@@ -50,6 +48,8 @@ pub(super) enum Command {
     Stop {
         partition: Partition,
         generation: Generation,
+        /// Where it stands.
+        next: Offset,
         alarm: String,
     },
     Applied(Vec<(Partition, Offset)>),
@@ -81,58 +81,6 @@ pub(super) enum End {
     Broken(String),
 }
 
-/// What the group decided, as it comes in during a poll.
-#[derive(Debug)]
-enum Rebalance {
-    Assigned(Vec<Partition>),
-    Revoked(Vec<Partition>),
-}
-
-/// Answers the group by hand. Assigned partitions are taken without being read: nobody knows yet where to begin, and whatever
-/// offset the client would pick is wrong.
-///
-/// The protocol is the eager one, in which all partitions change hands at once. It has one state less than the cooperative one, and
-/// costs a short pause of everybody when a worker comes or goes, since each begins again at its checkpoint.
-pub(super) struct Group {
-    telemetry: Telemetry,
-    reachability: Reachability,
-    rebalances: Mutex<VecDeque<Rebalance>>,
-}
-
-impl Group {
-    pub(super) fn new(reachability: Reachability) -> Self {
-        Self { telemetry: Telemetry { client: "source" }, reachability, rebalances: Mutex::default() }
-    }
-}
-
-impl ClientContext for Group {
-    fn stats(&self, statistics: Statistics) {
-        self.telemetry.show(&statistics);
-        self.reachability.note(&statistics);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.reachability.note_error(&error);
-        self.telemetry.note_error(&error, reason);
-    }
-}
-
-impl ConsumerContext for Group {
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        let elements = list.elements();
-        let partitions = elements.iter().filter_map(|element| u32::try_from(element.partition()).ok()).map(Partition).collect();
-        let (answered, rebalance) = if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            (consumer.assign(&TopicPartitionList::new()), Rebalance::Assigned(partitions))
-        } else {
-            (consumer.unassign(), Rebalance::Revoked(partitions))
-        };
-        if let Err(error) = answered {
-            self.telemetry.note_error(&error, "the group was not answered");
-        }
-        self.rebalances.lock().unwrap_or_else(PoisonError::into_inner).push_back(rebalance);
-    }
-}
-
 /// The reading end of one consumer. [`run`](Self::run) is its thread.
 pub(super) struct Reader {
     /// Stands before the consumer, so that it goes first: whoever waits must not wait for a consumer that does not end.
@@ -154,6 +102,8 @@ pub(super) struct State {
     outbox: VecDeque<Event>,
     /// The partitions that the group gave to us.
     ours: BTreeSet<Partition>,
+    /// Those of them that have stopped, and where.
+    stopped: BTreeMap<Partition, Offset>,
     /// Whether the consumer must be told anew what to read from where.
     is_reassignment_due: bool,
     /// Since when the partitions are paused, because whoever counts is slow.
@@ -168,10 +118,18 @@ pub(super) struct State {
     fatal: Option<String>,
 }
 
+impl State {
+    /// Where every partition stands that is read, or has stopped.
+    fn places(&self) -> impl Iterator<Item = (Partition, Offset)> {
+        let read = self.assembly.progress().map(|(partition, next, _)| (partition, next));
+        read.chain(self.stopped.iter().map(|(&partition, &next)| (partition, next)))
+    }
+}
+
 impl Reader {
     pub(super) fn run(mut self) -> End {
         loop {
-            self.shared.note_turn(self.state.assembly.progress().map(|(partition, next, _)| (partition, next)));
+            self.shared.note_turn(self.state.places());
             if !self.obey() {
                 self.consumer.unsubscribe();
                 return End::Closed;
@@ -195,16 +153,16 @@ impl Reader {
         loop {
             match self.commands.try_recv() {
                 Ok(Command::Start { partition, generation, next, before }) => self.start(partition, generation, next, before),
-                Ok(Command::Stop { partition, generation, alarm }) => {
+                Ok(Command::Stop { partition, generation, next, alarm }) => {
                     if self.state.ours.contains(&partition) && self.shared.is_current(partition, generation) {
-                        self.stop(partition, alarm);
+                        self.stop(partition, next, alarm);
                     }
                 }
                 Ok(Command::Applied(positions)) => self.state.applied.extend(positions),
                 Ok(Command::Seen(sights)) => self.judge(&sights),
                 Ok(Command::Replaced) => {
-                    let partitions: Vec<_> = self.state.assembly.progress().map(|(partition, ..)| partition).collect();
-                    partitions.into_iter().for_each(|partition| self.stop(partition, REPLACED.to_owned()));
+                    let places: Vec<_> = self.state.assembly.progress().collect();
+                    places.into_iter().for_each(|(partition, next, _)| self.stop(partition, next, REPLACED.to_owned()));
                 }
                 Ok(Command::Close) | Err(mpsc::TryRecvError::Disconnected) => return false,
                 Err(mpsc::TryRecvError::Empty) => return true,
@@ -216,17 +174,19 @@ impl Reader {
         if !self.state.ours.contains(&partition) || !self.shared.is_current(partition, generation) {
             return;
         }
+        self.state.stopped.remove(&partition);
         self.state.assembly.start(partition, generation, next, before);
         self.state.is_reassignment_due = true;
     }
 
-    /// Stops a partition behind what was read of it; the others go on.
-    fn stop(&mut self, partition: Partition, alarm: String) {
+    /// Stops a partition at `next`, behind what was read of it; the others go on.
+    fn stop(&mut self, partition: Partition, next: Offset, alarm: String) {
         if !self.state.assembly.is_empty() {
             let batch = self.state.assembly.hand_over();
             self.state.outbox.push_back(Event::Batch(batch));
         }
         self.state.assembly.leave(partition);
+        self.state.stopped.insert(partition, next);
         self.state.outbox.push_back(Event::Stopped { partition, alarm });
         let mut list = TopicPartitionList::new();
         list.add_partition(&self.topic, number(partition));
@@ -242,6 +202,10 @@ impl Reader {
 
     /// Compares what the brokers have with where we stand.
     fn judge(&mut self, sights: &BTreeMap<Partition, Sight>) {
+        // Given up: what it knows is nothing to its successor.
+        if self.events.is_closed() {
+            return;
+        }
         let is_offset_lost = mem::take(&mut self.state.is_offset_lost);
         if is_offset_lost {
             // Those that are out of range stop below. The others begin again where they stand, and show that they are the same log.
@@ -254,12 +218,13 @@ impl Reader {
             if is_damaged && position == next {
                 self.stop(
                     partition,
+                    next,
                     format!("the record at offset {next}, or the one before it, is damaged on the broker that leads"),
                 );
                 continue;
             }
             if extent.first > next || self.is_truncated(partition, next, position, extent) {
-                self.stop(partition, out_of_range(next, extent));
+                self.stop(partition, next, out_of_range(next, extent));
                 continue;
             }
             if extent.first == next {
@@ -273,6 +238,11 @@ impl Reader {
             if lag > 0 && self.state.held_since.is_none() && last_progress.elapsed() > STUCK_AFTER {
                 self.state.fatal = Some(format!("partition {partition} yields nothing and has {lag} records"));
             }
+        }
+        for (&partition, &next) in &self.state.stopped {
+            // Of one that has just stopped here, too: it grows from now on.
+            let Some(&Sight { extent, .. }) = sights.get(&partition) else { continue };
+            show_lag(partition, extent.end.since(next.max(extent.first)).unwrap_or(0));
         }
     }
 
@@ -333,7 +303,11 @@ impl Reader {
             match verdict {
                 Some((_, Verdict::Fine)) | None => {}
                 Some((_, Verdict::OutOfPlace)) => self.state.is_reassignment_due = true,
-                Some((partition, Verdict::Stop(alarm))) => self.stop(partition, alarm),
+                Some((partition, Verdict::Stop(alarm))) => {
+                    if let Some(next) = self.state.assembly.next(partition) {
+                        self.stop(partition, next, alarm);
+                    }
+                }
             }
             if self.state.is_reassignment_due || self.state.assembly.is_full() {
                 return;
@@ -381,6 +355,7 @@ impl Reader {
                         self.shared.next_generation(partition);
                         self.state.assembly.leave(partition);
                         self.state.ours.remove(&partition);
+                        self.state.stopped.remove(&partition);
                         self.state.applied.remove(&partition);
                         self.state.truncated.remove(&partition);
                         // Whoever reads it now says how far it is.
@@ -469,7 +444,7 @@ impl Reader {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a metric is a float, and no lag is near its precision")]
-fn show_lag(partition: Partition, records: u64) {
+pub(super) fn show_lag(partition: Partition, records: u64) {
     metrics::gauge!("polling_partition_lag_records", "partition" => partition.0.to_string()).set(records as f64);
 }
 
@@ -514,7 +489,7 @@ mod tests {
 
     use super::super::{KafkaSource, STALLED_AFTER};
     use super::*;
-    use crate::kafka::Cluster;
+    use crate::kafka::{Cluster, Reachability};
     use crate::source::{SourceEvent, VoteSource as _};
 
     const P: Partition = Partition(0);
@@ -588,6 +563,31 @@ mod tests {
         assert!(matches!(yielded.try_recv(), Ok(Event::Stopped { partition: P, .. })));
     }
 
+    #[cfg(feature = "operate")]
+    #[test]
+    fn the_lag_of_a_partition_that_has_stopped_grows_and_one_that_is_anothers_has_none_here() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let shown = recorder.handle();
+        let assert_lag = |records: u64| {
+            let (page, line) = (shown.render(), format!("polling_partition_lag_records{{partition=\"0\"}} {records}\n"));
+            assert!(page.contains(&line), "{line}{page}");
+        };
+        metrics::with_local_recorder(&recorder, || {
+            let (mut reader, _yielded, _silent) = reader();
+            reader.judge(&sight(9));
+            assert_lag(4);
+            reader.stop(P, offset(5), "a hole".to_owned());
+            assert_eq!(reader.state.places().collect::<Vec<_>>(), [(P, offset(5))], "it is looked at");
+            reader.judge(&sight(12));
+            assert_lag(7);
+            lock(&reader.consumer.context().rebalances).push_back(Rebalance::Revoked(vec![P]));
+            reader.follow_group();
+            assert_lag(0);
+            reader.judge(&sight(12));
+            assert_lag(0);
+        });
+    }
+
     #[test]
     fn little_waits_however_often_the_group_changes() {
         let (mut reader, mut yielded, _silent) = reader();
@@ -608,6 +608,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_reader_that_hangs_in_the_client_is_given_up() {
+        #[cfg(feature = "operate")]
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        #[cfg(feature = "operate")]
+        let _recorded = metrics::set_default_local_recorder(&recorder);
+        show_lag(P, 9);
         let source = KafkaSource::new(Cluster::new("127.0.0.1:1"), "votes", "group");
         let (events, yielded) = tokio::sync::mpsc::channel(1);
         {
@@ -620,6 +625,8 @@ mod tests {
         *lock(&source.shared.last_turn) = long_ago;
         assert_eq!(source.next().await.expect("the log is there"), SourceEvent::Revoked(vec![P]));
         assert!(events.is_closed() && !source.shared.is_current(P, generation), "what it has read is nothing any more");
+        #[cfg(feature = "operate")]
+        assert!(recorder.handle().render().contains("polling_partition_lag_records{partition=\"0\"} 0\n"));
     }
 
     #[test]

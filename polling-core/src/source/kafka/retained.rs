@@ -105,7 +105,7 @@ fn read(
 ) -> Result<(), SourceError> {
     // One of its own for each partition: nothing of another one is under way in it.
     let consumer: BaseConsumer<Telemetry> =
-        cluster.config(&[], &FIXED).create_with_context(Telemetry { client: "audit" }).map_err(failed)?;
+        cluster.config(&[], &FIXED).create_with_context(Telemetry::new("audit")).map_err(failed)?;
     let number = i32::try_from(partition.0).unwrap_or(i32::MAX);
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(topic, number, ClientOffset::Offset(first.get())).map_err(failed)?;

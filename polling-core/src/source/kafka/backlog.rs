@@ -121,10 +121,10 @@ impl Backlog {
             if let Some(checkpoint) = checkpoint.clone() {
                 let view = self.inspection.view();
                 match tokio::task::spawn_blocking(move || look(&view, &checkpoint)).await {
-                    Ok(Ok(Some((partitions, found)))) => {
+                    Ok(Ok(Some(Seen { partitions, waiting }))) => {
                         // A topic that was made anew may have fewer.
                         seen.retain(|partition, _| keep_within(partitions, *partition));
-                        seen.extend(found);
+                        seen.extend(waiting);
                     }
                     Ok(Ok(None)) => {}
                     Ok(Err(error)) => {
@@ -172,8 +172,16 @@ impl Backlog {
     }
 }
 
-/// How many partitions there are, and what waits in those that can be looked at now; `None` while there is no topic. Blocks.
-fn look(view: &View, checkpoint: &Checkpoint) -> Result<Option<(usize, BTreeMap<Partition, Waiting>)>, KafkaError> {
+/// What one look saw.
+struct Seen {
+    /// How many partitions the topic has.
+    partitions: usize,
+    /// What waits in those that could be looked at.
+    waiting: BTreeMap<Partition, Waiting>,
+}
+
+/// Looks once; `None` while there is no topic. Blocks.
+fn look(view: &View, checkpoint: &Checkpoint) -> Result<Option<Seen>, KafkaError> {
     let Some(layout) = view.layout()? else { return Ok(None) };
     let (mut waiting, mut places) = (BTreeMap::new(), BTreeMap::new());
     for partition in (0..).map(Partition).take(layout.partitions) {
@@ -193,7 +201,7 @@ fn look(view: &View, checkpoint: &Checkpoint) -> Result<Option<(usize, BTreeMap<
     }
     // What has records and did not show one is as it was.
     waiting.retain(|_, waiting| waiting.records == 0 || waiting.oldest.is_some());
-    Ok(Some((layout.partitions, waiting)))
+    Ok(Some(Seen { partitions: layout.partitions, waiting }))
 }
 
 /// Whether the topic has the partition; nothing waits in one that it does not have.

@@ -33,7 +33,7 @@ impl RecentVoters {
     /// A voter key is a digest, so any part of it serves as a hash.
     fn place(&self, voter: VoterKey) -> (&AtomicU32, u32) {
         let bits = u128::from_be_bytes(voter.0);
-        let (index, mark) = (bits as usize % SLOTS, (bits >> 64) as u32);
+        let (index, mark) = (bits as usize % SLOTS, (bits >> 96) as u32);
         // Zero marks a place that was never used.
         (&self.0[index], mark.max(1))
     }

@@ -54,6 +54,7 @@ pub mod open_audit;
 mod open_kafka;
 #[cfg(feature = "postgres")]
 mod open_postgres;
+mod open_url;
 #[cfg(feature = "operate")]
 pub mod operate;
 pub mod retry;

@@ -6,11 +6,12 @@ use crate::audit::{AuditStore, RetainedLog};
 use crate::bus::UpdateBus;
 #[cfg(feature = "kafka")]
 use crate::bus::kafka::KafkaBus;
-use crate::open::{OpenError, Parts, Urls, open_bus};
+use crate::open::{OpenError, Urls, open_bus};
 #[cfg(feature = "kafka")]
 use crate::open_kafka;
 #[cfg(feature = "postgres")]
 use crate::open_postgres::store_options;
+use crate::open_url::Parts;
 #[cfg(feature = "postgres")]
 use crate::store::postgres::PostgresAudit;
 

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::open::{OpenError, Parts};
+use crate::open::OpenError;
+use crate::open_url::Parts;
 use crate::settings::duration;
 use crate::store::postgres::{PostgresOptions, PostgresTls};
 use crate::store::postgres_options::{SCHEMA_NAME_RULE, is_schema_name};

@@ -200,3 +200,12 @@ async fn a_partition_that_was_started_again_has_not_stopped() {
     counting.counts_up_to(Partition(0), 1).await;
     counting.ends().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_memory_log_is_given_to_whoever_comes_after_one_that_did_not_start_it() {
+    let (_sink, source) = polling_core::sink::memory::memory_log(1);
+    for asked in 1..=2 {
+        let event = tokio::time::timeout(ANSWER * 100, source.next()).await.expect("it is assigned").expect("the log is read");
+        assert!(matches!(event, SourceEvent::Assigned(_)), "asked {asked} times: {event:?}");
+    }
+}

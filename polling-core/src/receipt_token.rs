@@ -5,6 +5,8 @@
 //! it is deterministic, so every server makes the same token of a receipt, and again when the vote is sent again, without a nonce that
 //! they would have to agree on.
 
+use std::fmt;
+
 use aes_siv::siv::Aes128Siv;
 use aes_siv::{KeyInit, Tag};
 use base64::Engine;
@@ -27,6 +29,46 @@ const CONTENT_BYTES: usize = 16 + 16 + 16 + 8 + 1 + 4 + 8;
 /// Either layout has as many: layout, code, content in whatever order.
 const TOKEN_BYTES: usize = 1 + CODE_BYTES + CONTENT_BYTES;
 
+/// Characters of a token: four for three bytes, without padding.
+const TOKEN_CHARS: usize = (TOKEN_BYTES * 4).div_ceil(3);
+
+/// A receipt as a client keeps it: 115 characters that are safe in a URL.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ReceiptToken([u8; TOKEN_CHARS]);
+
+impl ReceiptToken {
+    fn encoding(bytes: &[u8; TOKEN_BYTES]) -> Self {
+        let mut characters = [0; TOKEN_CHARS];
+        let written = URL_SAFE_NO_PAD.encode_slice(bytes, &mut characters);
+        debug_assert_eq!(written, Ok(TOKEN_CHARS), "the length of a token is fixed");
+        Self(characters)
+    }
+
+    /// The token.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// The token, whose characters are all ASCII.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for ReceiptToken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for ReceiptToken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("ReceiptToken").field(&self.as_str()).finish()
+    }
+}
+
 /// Turns receipts into tokens and back.
 #[derive(Clone)]
 pub(crate) struct ReceiptSeal {
@@ -40,7 +82,7 @@ impl ReceiptSeal {
         Self { key, former }
     }
 
-    pub(crate) fn seal(&self, receipt: &Receipt) -> String {
+    pub(crate) fn seal(&self, receipt: &Receipt) -> ReceiptToken {
         let mut bytes = [0_u8; TOKEN_BYTES];
         bytes[0] = LAYOUT;
         bytes[1 + CODE_BYTES..].copy_from_slice(&content_of(receipt));
@@ -48,7 +90,7 @@ impl ReceiptSeal {
             .encrypt_inout_detached([[LAYOUT]], (&mut bytes[1 + CODE_BYTES..]).into())
             .expect("one header, and more than a block to encrypt");
         bytes[1..=CODE_BYTES].copy_from_slice(&code);
-        URL_SAFE_NO_PAD.encode(bytes)
+        ReceiptToken::encoding(&bytes)
     }
 
     pub(crate) fn open(&self, token: &str) -> Option<Receipt> {
@@ -75,11 +117,13 @@ impl ReceiptSeal {
 
     /// A token as it was made before, for those who check that it is still read.
     #[cfg(any(test, fuzzing))]
-    pub(crate) fn seal_as_before(&self, receipt: &Receipt) -> String {
-        let mut bytes = vec![FORMER_LAYOUT];
-        bytes.extend(content_of(receipt));
-        bytes.extend(truncated(self.former.clone(), &bytes));
-        URL_SAFE_NO_PAD.encode(bytes)
+    pub(crate) fn seal_as_before(&self, receipt: &Receipt) -> ReceiptToken {
+        let mut bytes = [0; TOKEN_BYTES];
+        bytes[0] = FORMER_LAYOUT;
+        bytes[1..=CONTENT_BYTES].copy_from_slice(&content_of(receipt));
+        let code = truncated(self.former.clone(), &bytes[..=CONTENT_BYTES]);
+        bytes[1 + CONTENT_BYTES..].copy_from_slice(&code);
+        ReceiptToken::encoding(&bytes)
     }
 }
 
@@ -147,9 +191,9 @@ mod tests {
     fn a_receipt_opens_to_what_was_sealed() {
         for receipt in [receipt(None), receipt(Some(position()))] {
             let token = secret(1).seal_receipt(&receipt);
-            assert_eq!(token.len(), 115);
-            assert_eq!(secret(1).open_receipt(&token), Some(receipt));
-            assert_eq!(secret(2).open_receipt(&token), None, "another server's");
+            assert_eq!(token.as_str().len(), 115);
+            assert_eq!(secret(1).open_receipt(token.as_str()), Some(receipt));
+            assert_eq!(secret(2).open_receipt(token.as_str()), None, "another server's");
             assert_eq!(secret(1).seal_receipt(&receipt), token, "by every server, and each time");
         }
     }
@@ -158,7 +202,7 @@ mod tests {
     fn a_receipt_with_any_bit_changed_does_not_open() {
         let opens = |bytes: &[u8]| secret(1).open_receipt(&URL_SAFE_NO_PAD.encode(bytes)).is_some();
         for token in [secret(1).seal_receipt(&receipt(None)), secret(1).seal_receipt_as_before(&receipt(None))] {
-            let bytes = URL_SAFE_NO_PAD.decode(&token).expect("it is encoded");
+            let bytes = URL_SAFE_NO_PAD.decode(token.as_bytes()).expect("it is encoded");
             assert!(opens(&bytes));
             for bit in 0..bytes.len() * 8 {
                 let mut forged = bytes.clone();
@@ -173,14 +217,14 @@ mod tests {
     #[test]
     fn a_token_shows_nothing_of_the_vote_and_of_the_voter() {
         let receipt = receipt(Some(position()));
-        let bytes = URL_SAFE_NO_PAD.decode(secret(1).seal_receipt(&receipt)).expect("it is encoded");
+        let bytes = URL_SAFE_NO_PAD.decode(secret(1).seal_receipt(&receipt).as_bytes()).expect("it is encoded");
         let shows = |what: &[u8]| bytes.windows(what.len()).any(|part| part == what);
         assert!(!shows(&[0x11; 4]), "of the vote id");
         assert!(!shows(&[3; 4]), "of the voter");
         assert!(!shows(&receipt.poll.as_uuid().as_bytes()[..4]));
         let mut later = receipt;
         later.position = None;
-        let other = URL_SAFE_NO_PAD.decode(secret(1).seal_receipt(&later)).expect("it is encoded");
+        let other = URL_SAFE_NO_PAD.decode(secret(1).seal_receipt(&later).as_bytes()).expect("it is encoded");
         let equal = bytes.iter().zip(&other).filter(|(left, right)| left == right).count();
         assert!(equal < 10, "{equal} bytes of two receipts of one vote are the same");
     }
@@ -188,8 +232,8 @@ mod tests {
     #[test]
     fn tokens_that_people_have_stay_good() {
         let receipt = receipt(Some(position()));
-        assert_eq!(secret(1).seal_receipt(&receipt), GOLDEN);
-        assert_eq!(secret(1).seal_receipt_as_before(&receipt), GOLDEN_BEFORE);
+        assert_eq!(secret(1).seal_receipt(&receipt).as_str(), GOLDEN);
+        assert_eq!(secret(1).seal_receipt_as_before(&receipt).as_str(), GOLDEN_BEFORE);
         for token in [GOLDEN, GOLDEN_BEFORE] {
             assert_eq!(secret(1).open_receipt(token), Some(receipt));
             assert_eq!(secret(2).open_receipt(token), None);

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::model::{OwnerKey, PollId, Receipt, VoterIdentity, VoterKey};
 use crate::receipt_token::ReceiptSeal;
+pub use crate::receipt_token::ReceiptToken;
 
 /// Bytes of a secret, at least: as many as the digest has, so that guessing the key is no easier than guessing a code.
 pub const SECRET_BYTES_MIN: usize = 32;
@@ -95,7 +96,7 @@ impl Secret {
     /// The token for a receipt: opaque, safe in a URL, 115 characters. Whoever has it can read nothing in it and can ask what became
     /// of the vote. One receipt has one token.
     #[must_use]
-    pub fn seal_receipt(&self, receipt: &Receipt) -> String {
+    pub fn seal_receipt(&self, receipt: &Receipt) -> ReceiptToken {
         self.receipt.seal(receipt)
     }
 
@@ -107,7 +108,7 @@ impl Secret {
 
     /// A token as receipts had it before they were encrypted.
     #[cfg(any(test, fuzzing))]
-    pub(crate) fn seal_receipt_as_before(&self, receipt: &Receipt) -> String {
+    pub(crate) fn seal_receipt_as_before(&self, receipt: &Receipt) -> ReceiptToken {
         self.receipt.seal_as_before(receipt)
     }
 

@@ -9,13 +9,14 @@ use crate::api::operations::{MethodTable, operations};
 use crate::api::vote_desk::VoteDesk;
 use crate::page::{home, page_paths, with_pages};
 use crate::service::Service;
+use crate::transport::served::Served;
 
 /// Everything that the server answers in public.
 ///
 /// `live` adds the routes that move by themselves (`/polls/:poll_id/live`, `/leaderboard/live`, `/live`) beside the operations of
 /// the API. Whatever they fail with becomes a problem document, as everywhere: they may return
 /// [`Problem`](crate::api::problem::Problem) as their error.
-pub fn routes<L>(service: &Arc<Service>, live: L) -> impl Endpoint<Output = Response> + use<L>
+pub fn routes<L>(service: &Arc<Service>, live: L) -> impl Served + use<L>
 where
     L: FnOnce(Route) -> Route + 'static,
 {
@@ -26,10 +27,10 @@ where
 
 /// `inner` in the place of all routes but those of votes and single polls, which the edge takes itself: what holds for every request
 /// and answer of the server holds for it, too.
-pub fn behind_edge<E: Endpoint<Output = Response>>(
-    service: &Arc<Service>,
-    inner: E,
-) -> impl Endpoint<Output = Response> + use<E> {
+pub fn behind_edge<E>(service: &Arc<Service>, inner: E) -> impl Served + use<E>
+where
+    E: Endpoint<Output = Response> + 'static,
+{
     let desk = Arc::new(VoteDesk::new(Arc::clone(service)));
     Edge::new(inner, desk, MethodTable::new(&page_paths()))
 }

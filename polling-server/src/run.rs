@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use poem::Endpoint;
 use polling_core::bus::UpdateBus;
 use polling_core::clock::{Clock, SystemClock};
 use polling_core::ingest::Ingest;
@@ -41,6 +40,7 @@ use crate::tasks::Tasks;
 use crate::telemetry;
 use crate::transport::client_address::TrustedProxies;
 use crate::transport::requests::Requests;
+use crate::transport::served::{Plain, Served};
 
 /// Connections of the admin listener: some probes and scrapers, and no more, so that it can be left open within a cluster.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
@@ -223,7 +223,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
 
 /// The routes of the public listener.
 #[must_use]
-pub fn routes(wiring: Wiring<'_>) -> impl Endpoint + use<> {
+pub fn routes(wiring: Wiring<'_>) -> impl Served + use<> {
     let Wiring { service, hub, config, shutdown, sockets } = wiring;
     let limits = SocketLimits { total: config.live.sockets_max, per_address: config.live.sockets_per_address_max };
     let origins = config.origins.iter().filter_map(|origin| origin.to_str().ok()).map(str::to_owned).collect();
@@ -236,11 +236,11 @@ pub fn routes(wiring: Wiring<'_>) -> impl Endpoint + use<> {
 /// # Errors
 ///
 /// When a part of the server fails.
-pub async fn run_opened<E: Endpoint + 'static>(
+pub async fn run_opened<S: Served>(
     config: &Config,
     opened: Opened,
     listeners: Listeners,
-    routes: impl FnOnce(Wiring<'_>) -> E,
+    routes: impl FnOnce(Wiring<'_>) -> S,
     shutdown: Shutdown,
 ) -> Result<Drained, RunError> {
     let metrics = telemetry::start().map_err(RunError::Telemetry)?;
@@ -252,7 +252,7 @@ pub async fn run_opened<E: Endpoint + 'static>(
     let admin_stop = Shutdown::new();
     let admin = listeners.admin.map(|listener| {
         announce("admin", &listener);
-        let endpoint = Admin::new(readiness.clone(), metrics, memory_log.clone());
+        let endpoint = Plain(Admin::new(readiness.clone(), metrics, memory_log.clone()));
         let limits = Limits { connections_max: ADMIN_CONNECTIONS_MAX, ..config.limits };
         let transport = Transport { limits, origins: Vec::new(), proxies: TrustedProxies::default(), requests: None };
         tokio::spawn(serve(listener, endpoint, transport, admin_stop.clone(), ADMIN_DRAIN))

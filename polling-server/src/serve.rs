@@ -1,7 +1,7 @@
-//! The accept loop: HTTP/1.1 connections for an endpoint, each within bounds.
+//! The accept loop: HTTP/1.1 connections for whatever is served, each within bounds.
 //!
 //! poem's own server spins when file descriptors run out, waits for ever for the rest of a request, and leaves Nagle's
-//! algorithm on; hence this loop over hyper, which serves the same endpoints.
+//! algorithm on; hence this loop over hyper, which serves the same endpoints and more.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -11,17 +11,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http_body_util::BodyExt;
 use http_body_util::combinators::BoxBody;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{HOST, HeaderValue};
 use hyper::server::conn::http1;
-use hyper::{Method, StatusCode, Uri, Version};
+use hyper::{StatusCode, Uri, Version};
 use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
-use poem::http::uri::Scheme;
-use poem::web::{LocalAddr, RemoteAddr};
-use poem::{Body, Endpoint, IntoResponse, PathPattern, Request, RequestParts, Response};
+use poem::PathPattern;
+use poem::web::LocalAddr;
 use polling_core::retry::Pauses;
 use polling_core::shutdown::Shutdown;
 use socket2::{SockRef, TcpKeepalive};
@@ -37,6 +35,7 @@ use crate::transport::client_address::TrustedProxies;
 use crate::transport::flow::Flow;
 use crate::transport::refusal::{explanation, last_problem, problem_bytes};
 use crate::transport::requests::{Requests, method_number};
+use crate::transport::served::{Answered, Ends, Served};
 use crate::transport::{cors, wire::Wire};
 
 /// Bytes of a request's head with its first line, at most: cookies and tokens fit, floods do not. Beyond it: 431. hyper
@@ -54,6 +53,9 @@ const PEER_SILENCE: Duration = Duration::from_secs(30);
 /// takes a kilobyte a second keeps within them, and skips what is outdated.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const UNSENT_BYTES_MAX: u32 = 4 * 1024;
+/// Connections that are accepted one after the other, before whatever else is ready has its turn: when a crowd comes at once, those who
+/// are there already are not kept waiting until all of it was welcomed.
+const ACCEPTED_AT_ONCE: usize = 8;
 /// How long to listen on after the last answer, so that a client in the midst of sending can read it before the reset.
 const LINGER: Duration = Duration::from_secs(1);
 /// How much to listen to then.
@@ -73,7 +75,7 @@ pub struct Limits {
     pub write_timeout: Duration,
 }
 
-/// How an endpoint is served.
+/// How requests are taken.
 #[derive(Clone)]
 pub struct Transport {
     /// Bounds of every connection.
@@ -95,19 +97,19 @@ pub enum Drained {
     Cut(usize),
 }
 
-/// Serves `endpoint` on `listener` until `shutdown` is requested. Then it accepts no more, gives requests that have begun up
-/// to `drain`, and cuts the rest. Upgraded connections are not waited for: they belong to the endpoint.
+/// Serves `served` on `listener` until `shutdown` is requested. Then it accepts no more, gives requests that have begun up
+/// to `drain`, and cuts the rest. Upgraded connections are not waited for: they belong to what is served.
 ///
 /// Dropping the future cuts nothing: open connections go on in tasks of their own until they end by themselves.
-pub async fn serve<E>(listener: TcpListener, endpoint: E, transport: Transport, shutdown: Shutdown, drain: Duration) -> Drained
+pub async fn serve<S>(listener: TcpListener, served: S, transport: Transport, shutdown: Shutdown, drain: Duration) -> Drained
 where
-    E: Endpoint + 'static,
+    S: Served,
 {
     let server = Server {
         cors: cors::layer(&transport.origins),
         http: http(&transport.limits),
         shared: Arc::new(Shared {
-            endpoint,
+            served,
             requests: transport.requests,
             proxies: transport.proxies,
             body_timeout: transport.limits.body_timeout,
@@ -119,7 +121,12 @@ where
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(transport.limits.connections_max.min(Semaphore::MAX_PERMITS)));
     let mut pauses = Pauses::default();
+    let mut accepted_at_once = 0;
     loop {
+        if accepted_at_once == ACCEPTED_AT_ONCE {
+            accepted_at_once = 0;
+            tokio::task::yield_now().await;
+        }
         let accepted = tokio::select! {
             biased;
             () = shutdown.requested() => break,
@@ -128,6 +135,7 @@ where
         match accepted {
             Ok((stream, place)) => {
                 pauses.reset();
+                accepted_at_once += 1;
                 connections.spawn(server.connection(stream, place));
             }
             Err(error) => {
@@ -184,8 +192,8 @@ fn http(limits: &Limits) -> http1::Builder {
 }
 
 /// What all connections share.
-struct Server<E> {
-    shared: Arc<Shared<E>>,
+struct Server<S> {
+    shared: Arc<Shared<S>>,
     http: http1::Builder,
     cors: Option<cors::Layer<BoxBody<Bytes, std::io::Error>>>,
     limits: Limits,
@@ -193,7 +201,7 @@ struct Server<E> {
     cut: CancellationToken,
 }
 
-impl<E: Endpoint + 'static> Server<E> {
+impl<S: Served> Server<S> {
     /// The life of a connection; it has `place` until its end, its upgrade, or an answer without an end.
     fn connection(&self, stream: TcpStream, place: OwnedSemaphorePermit) -> impl Future<Output = ()> + Send + 'static {
         let (http, cors, limits) = (self.http.clone(), self.cors.clone(), self.limits);
@@ -297,8 +305,8 @@ impl Peer {
 }
 
 /// What all requests share.
-struct Shared<E> {
-    endpoint: E,
+struct Shared<S> {
+    served: S,
     requests: Option<Arc<Requests>>,
     proxies: TrustedProxies,
     body_timeout: Duration,
@@ -306,51 +314,47 @@ struct Shared<E> {
 
 type HttpResponse = hyper::Response<BoxBody<Bytes, std::io::Error>>;
 
-impl<E: Endpoint> Shared<E> {
+impl<S: Served> Shared<S> {
     async fn respond(&self, request: hyper::Request<Incoming>, peer: &Peer) -> HttpResponse {
-        let Some(requests) = &self.requests else { return self.answer(request, peer).await.into() };
+        let Some(requests) = &self.requests else { return self.answer(request, peer).await.response.into() };
         let (started, method) = (Instant::now(), method_number(request.method()));
-        let response = self.answer(request, peer).await;
-        requests.count(method, response.data::<PathPattern>(), response.status(), started);
+        let Answered { response, pattern } = self.answer(request, peer).await;
+        let pattern = pattern.or_else(|| response.data::<PathPattern>().map(|pattern| &*pattern.0));
+        requests.count(method, pattern, response.status(), started);
         response.into()
     }
 
-    async fn answer(&self, request: hyper::Request<Incoming>, peer: &Peer) -> Response {
+    async fn answer(&self, request: hyper::Request<Incoming>, peer: &Peer) -> Answered {
         if target_bytes(request.uri()) > TARGET_BYTES_MAX {
-            return last_problem(StatusCode::URI_TOO_LONG, explanation(StatusCode::URI_TOO_LONG));
+            return refused(StatusCode::URI_TOO_LONG, explanation(StatusCode::URI_TOO_LONG));
         }
         if !names_one_host(&request) {
-            return last_problem(StatusCode::BAD_REQUEST, "a request must have exactly one Host");
+            return refused(StatusCode::BAD_REQUEST, "a request must have exactly one Host");
         }
-        let (mut parts, incoming) = request.into_parts();
-        if parts.method == Method::GET {
-            // The only method that has answers without an end.
-            parts.extensions.insert(peer.flow.clone());
-        }
-        let body = if incoming.is_end_stream() {
-            Body::empty()
-        } else {
-            TimelyBody::new(incoming, self.body_timeout, peer.fate.clone()).boxed().into()
-        };
-        let client = SocketAddr::new(self.proxies.client(peer.remote.ip(), &parts.headers), peer.remote.port());
-        let parts = RequestParts::from((parts, peer.local.clone(), RemoteAddr(client.into()), Scheme::HTTP));
-        let answer = AssertUnwindSafe(self.endpoint.call(Request::from_parts(parts, body))).catch_unwind().await;
+        let client = SocketAddr::new(self.proxies.client(peer.remote.ip(), request.headers()), peer.remote.port());
+        let ends = Ends { local: &peer.local, client, flow: &peer.flow };
+        let request = request.map(|incoming| TimelyBody::new(incoming, self.body_timeout, peer.fate.clone()));
+        let answer = AssertUnwindSafe(self.served.answer(request, ends)).catch_unwind().await;
         if peer.fate.take_left() {
             // hyper needs a moment to see that it has to read the rest, or, where that is still to come, that the connection must end.
             // Answered before, the client is not told of the end, and loses the request that it sends next.
             tokio::task::yield_now().await;
         }
         let late = peer.fate.take_late();
-        match answer.map(|answered| answered.map_or_else(poem::Error::into_response, IntoResponse::into_response)) {
-            // What the endpoint made of the error says less than the reason.
-            Ok(response) if late && !response.status().is_success() => {
-                last_problem(StatusCode::REQUEST_TIMEOUT, explanation(StatusCode::REQUEST_TIMEOUT))
+        match answer {
+            // What was made of the error says less than the reason.
+            Ok(Answered { response, pattern }) if late && !response.status().is_success() => {
+                Answered { pattern, ..refused(StatusCode::REQUEST_TIMEOUT, explanation(StatusCode::REQUEST_TIMEOUT)) }
             }
-            Ok(response) => response,
+            Ok(answered) => answered,
             // The panic itself was logged by the hook.
-            Err(_) => last_problem(StatusCode::INTERNAL_SERVER_ERROR, explanation(StatusCode::INTERNAL_SERVER_ERROR)),
+            Err(_) => refused(StatusCode::INTERNAL_SERVER_ERROR, explanation(StatusCode::INTERNAL_SERVER_ERROR)),
         }
     }
+}
+
+fn refused(status: StatusCode, detail: &str) -> Answered {
+    Answered { response: last_problem(status, detail), pattern: None }
 }
 
 /// What RFC 9112 asks of every request in section 3.2, so that all on its way take it to be for the same host.

@@ -21,7 +21,7 @@ pub fn token(bytes: &[u8]) {
     if let Ok(text) = str::from_utf8(bytes) {
         if let Some(receipt) = ours.open_receipt(text) {
             let made = [ours.seal_receipt(&receipt), ours.seal_receipt_as_before(&receipt)];
-            assert!(made.iter().any(|made| made == text), "a second token for one receipt");
+            assert!(made.iter().any(|made| made.as_str() == text), "a second token for one receipt");
             assert_eq!(theirs.open_receipt(text), None);
         }
         if let Some(voter) = ours.open_cookie(text) {
@@ -31,10 +31,11 @@ pub fn token(bytes: &[u8]) {
     }
     let Some((receipt, rest)) = receipt(bytes) else { return };
     for sealed in [ours.seal_receipt(&receipt), ours.seal_receipt_as_before(&receipt)] {
-        assert_eq!(ours.open_receipt(&sealed), Some(receipt));
-        assert_eq!(theirs.open_receipt(&sealed), None, "another server's");
-        assert_eq!(ours.open_cookie(&sealed), None, "it is made for another use");
-        let Some(forged) = forged(&sealed, rest) else { continue };
+        let sealed = sealed.as_str();
+        assert_eq!(ours.open_receipt(sealed), Some(receipt));
+        assert_eq!(theirs.open_receipt(sealed), None, "another server's");
+        assert_eq!(ours.open_cookie(sealed), None, "it is made for another use");
+        let Some(forged) = forged(sealed, rest) else { continue };
         assert_eq!(ours.open_receipt(&forged), None, "{forged} for {sealed}");
     }
 }

@@ -25,6 +25,7 @@ use polling_server::config::{Config, SETTINGS};
 use polling_server::routes::behind_edge;
 use polling_server::run::{Listeners, Opened, Wiring, routes, run_opened};
 use polling_server::service::Service;
+use polling_server::transport::served::{Plain, Served};
 use tokio::net::TcpListener;
 
 use super::kafka::{Brokers, TOPIC};
@@ -189,7 +190,7 @@ async fn serve_ours(variant: Variant, folder: &Path, shutdown: Shutdown) {
     announce(listeners.api.local_addr().expect("bound"));
     announce(listeners.admin.as_ref().expect("given").local_addr().expect("bound"));
     let drained = match variant {
-        Variant::AcceptLoop => run_opened(&config, opened, listeners, |_| Constant, shutdown).await,
+        Variant::AcceptLoop => run_opened(&config, opened, listeners, |_| Plain(Constant), shutdown).await,
         Variant::Constant => {
             run_opened(&config, opened, listeners, |wiring| behind_edge(&wiring.service, Constant), shutdown).await
         }
@@ -220,7 +221,7 @@ impl VoteSink for NoSink {
 }
 
 /// The routes of the server, with votes that go somewhere else.
-fn routes_with_sink(wiring: Wiring<'_>, sink: Arc<dyn VoteSink>) -> impl Endpoint + use<> {
+fn routes_with_sink(wiring: Wiring<'_>, sink: Arc<dyn VoteSink>) -> impl Served + use<> {
     let service = &wiring.service;
     let service = Service {
         sink,

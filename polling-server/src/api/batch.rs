@@ -281,7 +281,9 @@ enum BatchItem<'a> {
 impl<'a> From<&'a Result<Accepted, Problem>> for BatchItem<'a> {
     fn from(result: &'a Result<Accepted, Problem>) -> Self {
         match result {
-            Ok(accepted) => Self::Taken { receipt: &accepted.receipt, status: accepted.status(), vote_id: accepted.vote_id.0 },
+            Ok(accepted) => {
+                Self::Taken { receipt: accepted.receipt.as_str(), status: accepted.status(), vote_id: accepted.vote_id.0 }
+            }
             Err(problem) => Self::Refused { status: "refused", problem: problem.body() },
         }
     }

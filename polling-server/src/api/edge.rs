@@ -1,11 +1,15 @@
 //! The outermost endpoint: what holds for every request and every answer.
 
 use std::any::Any;
+use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use http_body_util::combinators::BoxBody;
+use hyper::body::Body;
 use poem::error::{MethodNotAllowedError, ParsePathError};
 use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse, PathPattern, Request, Response};
@@ -18,25 +22,23 @@ use super::problem_kind::ProblemKind;
 use super::rate_limits::RateLimit;
 use super::vote_desk::VoteDesk;
 use super::votes::cast_directly;
-use crate::transport::client_address::client_address;
+use crate::transport::served::{Answered, Ends, Served};
 
-/// The routes that have a way past the router, as the router would name them.
+/// The routes that have a way past poem, as its router would name them.
 const VOTE_PATTERN: &str = "/polls/:poll_id/vote";
 const POLL_PATTERN: &str = "/polls/:poll_id";
 
 /// Answers every error of every layer by a problem document, HEAD wherever GET works, and panics by 500; and takes the busiest
-/// requests past the router.
+/// requests past poem.
 pub(crate) struct Edge<E> {
     inner: E,
     desk: Arc<VoteDesk>,
     methods: MethodTable,
     rate_limit: Option<RateLimit>,
-    vote_pattern: PathPattern,
-    poll_pattern: PathPattern,
 }
 
-/// A request that goes past the router, whose dispatch through the document would take as long as all the rest of it. With the poll
-/// that the path names, or `None` for what cannot be the name of one.
+/// A request that never becomes one of poem: that, and the dispatch through the document, would take as long as all the rest of it.
+/// With the poll that the path names, or `None` for what cannot be the name of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shortcut {
     /// `POST /polls/{id}/vote`.
@@ -47,7 +49,7 @@ enum Shortcut {
 
 impl Shortcut {
     /// `None` for other requests, and for paths with escapes, which the router reads.
-    fn of(request: &Request) -> Option<Self> {
+    fn of<B>(request: &hyper::Request<B>) -> Option<Self> {
         let rest = request.uri().path().strip_prefix("/polls/")?;
         let poll_of = |id: &str| match PollId::parse(id) {
             None if id.is_empty() || id.contains(['/', '%']) => None,
@@ -59,20 +61,30 @@ impl Shortcut {
             _ => None,
         }
     }
+
+    /// What the request is counted under.
+    const fn pattern(self) -> &'static str {
+        match self {
+            Self::Vote(_) => VOTE_PATTERN,
+            Self::Poll(_) => POLL_PATTERN,
+        }
+    }
 }
 
 impl<E: Endpoint<Output = Response>> Edge<E> {
     /// The edge around `inner`, whose paths take these methods.
     pub(crate) fn new(inner: E, desk: Arc<VoteDesk>, methods: MethodTable) -> Self {
-        let [vote_pattern, poll_pattern] = [VOTE_PATTERN, POLL_PATTERN].map(|pattern| PathPattern(pattern.into()));
         let rate_limit = RateLimit::of_addresses(desk.service().access.rates);
-        Self { inner, desk, methods, rate_limit, vote_pattern, poll_pattern }
+        Self { inner, desk, methods, rate_limit }
     }
 
-    async fn answer_directly(&self, request: Box<Request>, shortcut: Shortcut) -> Response {
+    async fn answer_directly<B>(&self, request: hyper::Request<B>, shortcut: Shortcut) -> Response
+    where
+        B: Body<Data = Bytes> + Send,
+    {
         let answered = match shortcut {
             Shortcut::Vote(poll) => cast_directly(&self.desk, request, poll).await,
-            Shortcut::Poll(poll) => show_directly(self.desk.service(), &request, poll).await,
+            Shortcut::Poll(poll) => show_directly(self.desk.service(), request.headers(), poll).await,
         };
         answered.unwrap_or_else(Problem::into_response)
     }
@@ -102,10 +114,10 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         // Only GET opens a socket (RFC 6455, section 4.1).
         let _no_socket = request.take_upgrade();
         let mut response = self.answer_by_router(request).await;
-        let body: http_body_util::combinators::BoxBody<bytes::Bytes, std::io::Error> = response.take_body().into();
+        let body: BoxBody<Bytes, io::Error> = response.take_body().into();
         // The body of a 304 is not that of the 200, whose length it would have to give (RFC 9110, section 8.6).
         if response.status() != StatusCode::NOT_MODIFIED
-            && let Some(length) = hyper::body::Body::size_hint(&body).exact()
+            && let Some(length) = body.size_hint().exact()
         {
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
@@ -143,30 +155,27 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
     }
 }
 
-impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
-    type Output = Response;
-
-    fn call(&self, request: Request) -> impl Future<Output = poem::Result<Response>> + Send {
+impl<E: Endpoint<Output = Response> + 'static> Served for Edge<E> {
+    fn answer<'a, B>(&'a self, request: hyper::Request<B>, ends: Ends<'a>) -> impl Future<Output = Answered> + Send + 'a
+    where
+        B: Body<Data = Bytes, Error = io::Error> + Send + Sync + 'static,
+    {
         let shortcut = Shortcut::of(&request);
+        let refused = self.rate_limit.as_ref().and_then(|limit| limit.admit_address(ends.client.ip()).err());
         // Boxed, because a future is moved several times on its way to the connection that polls it, and every connection keeps
         // room for one: without the box, for all that the longest way through the server needs.
-        let refused = self.rate_limit.as_ref().and_then(|limit| limit.admit_address(client_address(&request)).err());
         let answering: BoxFuture<'_, Response> = match (refused, shortcut) {
             (Some(problem), _) => Box::pin(std::future::ready(problem.into_response())),
-            (None, Some(shortcut)) => Box::pin(self.answer_directly(Box::new(request), shortcut)),
-            (None, None) => Box::pin(self.answer_indirectly(request)),
+            (None, Some(shortcut)) => Box::pin(self.answer_directly(request, shortcut)),
+            (None, None) => Box::pin(self.answer_indirectly(ends.request(request))),
         };
         async move {
             let mut response = AssertUnwindSafe(answering).catch_unwind().await.unwrap_or_else(|panic| {
                 tracing::error!(panic = panic_text(&*panic), "a handler panicked");
                 Problem::new(ProblemKind::Internal).into_response()
             });
-            if let Some(shortcut) = shortcut {
-                let pattern = if matches!(shortcut, Shortcut::Vote(_)) { &self.vote_pattern } else { &self.poll_pattern };
-                response.set_data(pattern.clone());
-            }
             response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-            Ok(response)
+            Answered { response, pattern: shortcut.map(Shortcut::pattern) }
         }
     }
 }

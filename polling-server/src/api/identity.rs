@@ -60,6 +60,11 @@ pub(crate) struct Caller<'a> {
 }
 
 impl<'a> Caller<'a> {
+    /// What a request with these headers says, which came over a connection without TLS.
+    pub(crate) const fn in_the_clear(headers: &'a HeaderMap) -> Self {
+        Self { headers, is_secure: false }
+    }
+
     /// What `request` says.
     pub(crate) fn of(request: &'a Request) -> Self {
         Self { headers: request.headers(), is_secure: *request.scheme() == Scheme::HTTPS }

@@ -1,21 +1,21 @@
 //! Which voters have voted through this server lately.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use polling_core::model::VoterKey;
 
-/// Voters that are remembered, at most: some seconds of votes at full speed. Half a mebibyte, which a processor can keep at hand: each
-/// vote looks at a place that none before it has looked at.
-const SLOTS: usize = 1 << 17;
+/// Voters that are remembered, at most: a second or two of votes at full speed. With marks of two bytes that is 128 KiB, which a
+/// processor can keep at hand: each vote looks at a place that none before it has looked at.
+const SLOTS: usize = 1 << 16;
 
 /// Remembers voters, and forgets one when another needs its place. A hint, in both directions: whoever is told that a voter was
-/// seen asks the store; whoever is told that it was not lets the store decide later.
-pub(crate) struct RecentVoters(Box<[AtomicU32]>);
+/// seen, as one in 65,535 is without having been, asks the store; whoever is told that it was not lets the store decide later.
+pub(crate) struct RecentVoters(Box<[AtomicU16]>);
 
 impl RecentVoters {
     /// Nobody was seen.
     pub(crate) fn new() -> Self {
-        Self((0..SLOTS).map(|_| AtomicU32::new(0)).collect())
+        Self((0..SLOTS).map(|_| AtomicU16::new(0)).collect())
     }
 
     /// Whether the voter was seen.
@@ -31,9 +31,9 @@ impl RecentVoters {
     }
 
     /// A voter key is a digest, so any part of it serves as a hash.
-    fn place(&self, voter: VoterKey) -> (&AtomicU32, u32) {
+    fn place(&self, voter: VoterKey) -> (&AtomicU16, u16) {
         let bits = u128::from_be_bytes(voter.0);
-        let (index, mark) = (bits as usize % SLOTS, (bits >> 96) as u32);
+        let (index, mark) = (bits as usize % SLOTS, (bits >> 112) as u16);
         // Zero marks a place that was never used.
         (&self.0[index], mark.max(1))
     }

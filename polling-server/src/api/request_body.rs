@@ -5,9 +5,10 @@ use std::marker::PhantomData;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use http_body_util::combinators::BoxBody;
+use hyper::body::Body;
 use mime::Mime;
 use poem::http::{HeaderMap, header};
-use poem::{Body, Request, RequestBody};
+use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaMediaType, MetaRequest, Registry};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
@@ -51,13 +52,17 @@ impl<'a, T: Type, const BYTES_MAX: usize> ApiExtractor<'a> for JsonBody<T, BYTES
         body: &mut RequestBody,
         _options: ExtractParamOptions<Self::ParamType>,
     ) -> poem::Result<Self> {
-        let bytes = read_json_bytes(request.headers(), body.take()?, BYTES_MAX).await?;
+        let body: BoxBody<Bytes, std::io::Error> = body.take()?.into();
+        let bytes = read_json_bytes(request.headers(), body, BYTES_MAX).await?;
         Ok(Self { bytes, described: PhantomData })
     }
 }
 
 /// Reads a body that is declared to be JSON and has at most `bytes_max` bytes; beyond the bound it stops reading.
-pub(crate) async fn read_json_bytes(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+pub(crate) async fn read_json_bytes<B>(headers: &HeaderMap, body: B, bytes_max: usize) -> Result<Bytes, Problem>
+where
+    B: Body<Data = Bytes>,
+{
     if !is_json(headers) {
         return Err(Problem::new(ProblemKind::UnsupportedMediaType));
     }
@@ -65,7 +70,7 @@ pub(crate) async fn read_json_bytes(headers: &HeaderMap, body: Body, bytes_max: 
     if announced.is_some_and(|length| length > bytes_max as u64) {
         return Err(too_large(bytes_max));
     }
-    let mut body: BoxBody<Bytes, std::io::Error> = body.into();
+    let mut body = std::pin::pin!(body);
     let mut gathered = BytesMut::new();
     let mut first = Bytes::new();
     while let Some(frame) = body.frame().await {

@@ -36,19 +36,19 @@ pub(crate) fn accepted_response(accepted: &Accepted, extras: Extras) -> Response
     let Accepted { receipt, vote_id, .. } = accepted;
     // Every part is plain ASCII without anything to escape, so the JSON can be put together as it is.
     let mut digits = Uuid::encode_buffer();
-    let parts = [
-        "{\"receipt\":\"",
-        receipt,
-        "\",\"status\":\"",
-        accepted.status(),
-        "\",\"vote_id\":\"",
-        vote_id.0.hyphenated().encode_lower(&mut digits),
-        "\"}",
+    let parts: [&[u8]; 7] = [
+        b"{\"receipt\":\"",
+        receipt.as_bytes(),
+        b"\",\"status\":\"",
+        accepted.status().as_bytes(),
+        b"\",\"vote_id\":\"",
+        vote_id.0.hyphenated().encode_lower(&mut digits).as_bytes(),
+        b"\"}",
     ];
     let mut response = Response::builder().status(StatusCode::ACCEPTED).body(parts.concat());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
-    if let Ok(location) = HeaderValue::from_maybe_shared(Bytes::from(["/receipts/", receipt].concat())) {
+    if let Ok(location) = HeaderValue::from_maybe_shared(Bytes::from([b"/receipts/", receipt.as_bytes()].concat())) {
         headers.insert(header::LOCATION, location);
     }
     if let Some(cookie) = extras.set_cookie {

@@ -71,7 +71,9 @@ pub(crate) fn parse_vote_id(text: &str) -> Option<VoteId> {
 impl<'a> VoteBody<'a> {
     /// Reads the body of a vote for this poll.
     pub(crate) fn read(bytes: &'a Bytes, poll: &Poll) -> Result<Self, Problem> {
-        match serde_json::from_slice::<ObjectOf<Self>>(bytes) {
+        // Looked at once as a whole, because it has many short strings.
+        let text = str::from_utf8(bytes).unwrap_or_default();
+        match serde_json::from_str::<ObjectOf<Self>>(text) {
             Ok(ObjectOf(vote)) if poll.can_take(VoteKind::Cast(vote.choices)) => Ok(vote),
             _ => Err(explain(bytes, poll)),
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use polling_core::model::{Outcome, Poll, PollState, Receipt, Resolution, Vote, VoteId, VoteKind, VoterKey};
+use polling_core::secret::ReceiptToken;
 use polling_core::sink::Recorded;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
@@ -32,10 +33,10 @@ pub(crate) struct Submission {
 }
 
 /// A vote that was taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Accepted {
     /// The token to ask later what became of it.
-    pub(crate) receipt: String,
+    pub(crate) receipt: ReceiptToken,
     /// Whether it is known to be counted.
     pub(crate) is_counted: bool,
     /// Its name.
@@ -119,7 +120,7 @@ impl VoteDesk {
     /// The second half of [`submit`](Self::submit): what became of the vote, as far as it is known or becomes known within `wait`.
     pub(crate) async fn settle(&self, taken: &Taken, wait: Option<Duration>) -> Result<Accepted, Problem> {
         let (vote, recorded) = match taken {
-            Taken::Answered(accepted) => return Ok(accepted.clone()),
+            Taken::Answered(accepted) => return Ok(*accepted),
             Taken::Recorded { vote, recorded } => (vote, recorded),
         };
         let receipt = Receipt::of(vote, recorded.position);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::body::Body;
 use poem::http::{HeaderValue, StatusCode};
 use poem::{Request, Response};
 use poem_openapi::param::{Header, Path, Query};
@@ -98,13 +99,20 @@ impl Votes {
 }
 
 /// `POST /polls/{id}/vote` without the dispatch through the document.
-pub(crate) async fn cast_directly(desk: &VoteDesk, mut request: Box<Request>, poll: Option<PollId>) -> Result<Response, Problem> {
-    let body = request.take_body();
-    let bytes = read_json_bytes(request.headers(), body, VOTE_BYTES_MAX).await?;
-    let ballot = read_ballot(desk, Caller::of(&request), poll, &bytes).await?;
+pub(crate) async fn cast_directly<B>(
+    desk: &VoteDesk,
+    request: hyper::Request<B>,
+    poll: Option<PollId>,
+) -> Result<Response, Problem>
+where
+    B: Body<Data = Bytes>,
+{
+    let (head, body) = request.into_parts();
+    let bytes = read_json_bytes(&head.headers, body, VOTE_BYTES_MAX).await?;
+    let ballot = read_ballot(desk, Caller::in_the_clear(&head.headers), poll, &bytes).await?;
     // The connection's buffer is used again only when nothing refers to the request in it: otherwise a new one is made for each
     // vote that waits for the log.
-    drop((request, bytes));
+    drop((head, bytes));
     cast(desk, &ballot).await
 }
 

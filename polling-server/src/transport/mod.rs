@@ -6,4 +6,5 @@ pub mod cors;
 pub mod flow;
 pub mod refusal;
 pub mod requests;
+pub mod served;
 pub mod wire;

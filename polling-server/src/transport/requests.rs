@@ -7,7 +7,6 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use hyper::{Method, StatusCode};
 use metrics::{Counter, Histogram, Label};
-use poem::PathPattern;
 
 /// Counts requests, with the operation as the router knows it and the class of the status.
 pub const REQUESTS: &str = "polling_http_requests_total";
@@ -22,10 +21,23 @@ const OTHER: &str = "other";
 /// `1xx` to `5xx`.
 const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// The handles of one operation, made when they are first needed, so that nothing is shown that never happened.
-#[derive(Default)]
+/// One operation, with handles that are made when they are first needed, so that nothing is shown that never happened.
 struct Operation {
+    name: Arc<str>,
     by_method: [OnceLock<Handles>; METHODS.len() + 1],
+}
+
+impl Operation {
+    fn new(name: &str) -> Self {
+        Self { name: name.into(), by_method: Default::default() }
+    }
+
+    fn count(&self, method: usize, status: StatusCode, started: Instant) {
+        let handles = self.by_method[method]
+            .get_or_init(|| Handles::new(Arc::clone(&self.name), METHODS.get(method).map_or(OTHER, static_name)));
+        handles.count(status);
+        handles.seconds.record(started.elapsed().as_secs_f64());
+    }
 }
 
 struct Handles {
@@ -59,10 +71,19 @@ impl Handles {
 /// Counts the requests of one listener.
 ///
 /// The operations are the patterns of the router, so there are as many as routes, whatever paths clients think of.
-#[derive(Default)]
 pub struct Requests {
-    operations: ArcSwap<HashMap<Arc<str>, Arc<Operation>>>,
-    unmatched: Arc<Operation>,
+    /// By pattern.
+    operations: ArcSwap<Operations>,
+    unmatched: Operation,
+}
+
+/// Patterns are of our own making, so a hash that nobody has to guard against is enough.
+type Operations = HashMap<Arc<str>, Arc<Operation>, foldhash::fast::RandomState>;
+
+impl Default for Requests {
+    fn default() -> Self {
+        Self { operations: ArcSwap::default(), unmatched: Operation::new(OTHER) }
+    }
 }
 
 impl Requests {
@@ -73,27 +94,19 @@ impl Requests {
     }
 
     /// Counts a request with `method` that came at `started`, and was answered with `status` by the route with `pattern`.
-    pub fn count(&self, method: usize, pattern: Option<&PathPattern>, status: StatusCode, started: Instant) {
-        let operation = pattern.map_or_else(|| Arc::clone(&self.unmatched), |pattern| self.operation(&pattern.0));
-        let handles = operation.by_method[method].get_or_init(|| {
-            let name = pattern.map_or_else(|| OTHER.to_owned(), |pattern| template(&pattern.0));
-            Handles::new(name.into(), METHODS.get(method).map_or(OTHER, static_name))
-        });
-        handles.count(status);
-        handles.seconds.record(started.elapsed().as_secs_f64());
-    }
-
-    fn operation(&self, pattern: &Arc<str>) -> Arc<Operation> {
+    pub fn count(&self, method: usize, pattern: Option<&str>, status: StatusCode, started: Instant) {
+        let Some(pattern) = pattern else { return self.unmatched.count(method, status, started) };
         if let Some(operation) = self.operations.load().get(pattern) {
-            return Arc::clone(operation);
+            return operation.count(method, status, started);
         }
-        let operation = Arc::new(Operation::default());
         self.operations.rcu(|operations| {
-            let mut operations = HashMap::clone(operations);
-            operations.entry(Arc::clone(pattern)).or_insert_with(|| Arc::clone(&operation));
+            let mut operations = Operations::clone(operations);
+            operations.entry(pattern.into()).or_insert_with(|| Arc::new(Operation::new(&template(pattern))));
             operations
         });
-        self.operations.load().get(pattern).map_or(operation, Arc::clone)
+        if let Some(operation) = self.operations.load().get(pattern) {
+            operation.count(method, status, started);
+        }
     }
 }
 

@@ -97,7 +97,7 @@ impl Server {
             kind: VoteKind::Cast(Choices::single(OptionId::from_index(0).expect("an option"))),
         };
         let recorded = self.service.sink.record(vote).await.expect("recorded");
-        self.service.secret.seal_receipt(&Receipt::of(&vote, recorded.position))
+        self.service.secret.seal_receipt(&Receipt::of(&vote, recorded.position)).to_string()
     }
 
     pub(crate) async fn connect(&self, path: &str) -> Client {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use poem::Endpoint;
 use polling_core::bus::{BusError, Notice, Update, UpdateBus};
 use polling_core::clock::{Clock, SystemClock};
 use polling_core::fault::{FaultRates, Faults, FaultyStore};
@@ -18,6 +17,7 @@ use polling_server::live::follow::follow;
 use polling_server::run::{Listeners, Opened, RunError, Wiring, run_opened};
 use polling_server::serve::Drained;
 use polling_server::service::Service;
+use polling_server::transport::served::Served;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -42,11 +42,11 @@ impl Running {
         Self::start_with(|_| crate::transport::hello_route()).await
     }
 
-    async fn start_with<E: Endpoint + 'static>(routes: fn(Wiring<'_>) -> E) -> Self {
+    async fn start_with<S: Served>(routes: fn(Wiring<'_>) -> S) -> Self {
         Self::start_over(|_| {}, routes).await
     }
 
-    async fn start_over<E: Endpoint + 'static>(alter: fn(&mut Backends), routes: fn(Wiring<'_>) -> E) -> Self {
+    async fn start_over<S: Served>(alter: fn(&mut Backends), routes: fn(Wiring<'_>) -> S) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let data_dir = folder.path().to_str().expect("text").to_owned();
         let arguments = ["polling-server", "--store", "memory:", "--data-dir", &data_dir].map(std::ffi::OsString::from);

@@ -8,10 +8,11 @@ use futures_util::{SinkExt, StreamExt};
 use poem::http::StatusCode;
 use poem::web::websocket::{Message, WebSocket};
 use poem::web::{Data, Path};
-use poem::{Body, Endpoint, EndpointExt, IntoResponse, Request, Response, Route, get, handler, post};
+use poem::{Body, EndpointExt, IntoResponse, Request, Response, Route, get, handler, post};
 use polling_core::shutdown::Shutdown;
 use polling_server::serve::{Drained, Limits, Transport, serve};
 use polling_server::transport::client_address::{TrustedProxies, client_address, network};
+use polling_server::transport::served::{Plain, Served};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
@@ -101,8 +102,8 @@ pub(crate) fn transport() -> Transport {
     Transport { limits, origins: Vec::new(), proxies: TrustedProxies::default(), requests: None }
 }
 
-fn routes(gate: Gate, dropped: mpsc::UnboundedSender<()>) -> impl Endpoint + 'static {
-    Route::new()
+fn routes(gate: Gate, dropped: mpsc::UnboundedSender<()>) -> impl Served {
+    let routes = Route::new()
         .at("/hello/:name", get(hello))
         .at("/client", get(where_from))
         .at("/wait", get(wait))
@@ -111,12 +112,13 @@ fn routes(gate: Gate, dropped: mpsc::UnboundedSender<()>) -> impl Endpoint + 'st
         .at("/endless", get(endless))
         .at("/socket", get(echo_socket))
         .data(gate)
-        .data(dropped)
+        .data(dropped);
+    Plain(routes)
 }
 
 /// One route, for tests that need no more.
-pub(crate) fn hello_route() -> impl Endpoint + 'static {
-    Route::new().at("/counted/:name", get(hello))
+pub(crate) fn hello_route() -> impl Served {
+    Plain(Route::new().at("/counted/:name", get(hello)))
 }
 
 /// The whole answer to a GET request.

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use poem::endpoint::BoxEndpoint;
-use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use poem::{Body, Endpoint, EndpointExt, Response};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http_body_util::combinators::BoxBody;
+use poem::http::{self, HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use poem::web::LocalAddr;
+use poem::{Body, Response};
 use polling_core::bus::memory::MemoryBus;
 use polling_core::clock::{Clock, ManualClock, Timestamp};
 use polling_core::ingest::Ingest;
@@ -24,6 +27,8 @@ use polling_server::live::through::ThroughHub;
 use polling_server::live::views::Views;
 use polling_server::routes::routes;
 use polling_server::service::{Limits, Service};
+use polling_server::transport::flow::Flow;
+use polling_server::transport::served::{Ends, Served};
 use serde_json::{Value, json};
 
 /// The time at which every test begins.
@@ -53,9 +58,14 @@ impl Default for Setup {
     }
 }
 
+/// A request as a connection gives it to the routes.
+type HttpRequest = http::Request<BoxBody<Bytes, std::io::Error>>;
+/// The routes.
+type Answer = Box<dyn Fn(HttpRequest) -> BoxFuture<'static, Response> + Send + Sync>;
+
 /// A running server.
 pub(crate) struct Server {
-    pub(crate) routes: BoxEndpoint<'static>,
+    answer: Answer,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) views: Arc<Views>,
 }
@@ -150,15 +160,23 @@ impl Server {
             access,
             limits: Limits { deadline },
         });
-        let routes = routes(&service, |route| route).boxed();
-        Self { routes, clock, views }
+        let served = Arc::new(routes(&service, |route| route));
+        let answer = move |request: HttpRequest| -> BoxFuture<'static, Response> {
+            let served = Arc::clone(&served);
+            Box::pin(async move {
+                let (local, flow) = (LocalAddr::default(), Flow::default());
+                let ends = Ends { local: &local, client: ([127, 0, 0, 1], 1).into(), flow: &flow };
+                served.answer(request, ends).await.response
+            })
+        };
+        Self { answer: Box::new(answer), clock, views }
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> Request<'_> {
-        let mut request = poem::Request::default();
-        request.set_method(method);
+        let mut request = HttpRequest::new(Body::empty().into());
+        *request.method_mut() = method;
         *request.uri_mut() = path.parse().expect("a path");
-        Request { routes: &self.routes, request }
+        Request { answer: &self.answer, request }
     }
 
     pub(crate) fn get(&self, path: &str) -> Request<'_> {
@@ -227,8 +245,8 @@ impl Created {
 
 /// A request being put together.
 pub(crate) struct Request<'a> {
-    routes: &'a BoxEndpoint<'static>,
-    request: poem::Request,
+    answer: &'a Answer,
+    request: HttpRequest,
 }
 
 impl Request<'_> {
@@ -243,7 +261,7 @@ impl Request<'_> {
     }
 
     pub(crate) fn body(mut self, body: impl Into<Body>) -> Self {
-        self.request.set_body(body);
+        *self.request.body_mut() = body.into().into();
         self
     }
 
@@ -252,6 +270,6 @@ impl Request<'_> {
     }
 
     pub(crate) async fn send(self) -> Answered {
-        Answered::of(self.routes.get_response(self.request).await).await
+        Answered::of((self.answer)(self.request).await).await
     }
 }

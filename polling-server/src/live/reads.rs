@@ -14,7 +14,8 @@ use polling_core::store::{PollSnapshot, StoreError};
 
 use crate::telemetry::POLL_READS;
 
-type Reading = BoxFuture<'static, Result<Option<Arc<PollSnapshot>>, Arc<StoreError>>>;
+/// A read, and what it says to all who wait for it.
+pub type Reading = BoxFuture<'static, Result<Option<Arc<PollSnapshot>>, Arc<StoreError>>>;
 
 /// The reads that are under way.
 #[derive(Default)]
@@ -24,22 +25,15 @@ pub struct Reads {
 }
 
 impl Reads {
-    /// What the store says of the poll, by a read that is under way or else by this one. `news` counts what was told of the poll before
-    /// the call: a read that began before some of it may answer what was true then, and does not do. Dropping the future ends the read
-    /// when nobody else waits for it.
+    /// What the store says of the poll, by a read that is under way or else by `read`. `news` counts what was told of the poll before
+    /// the call: a read that began before some of it may answer what was true then, and does not do. `known` is asked before a read is
+    /// begun: whoever came with those who were just answered need not ask again. For that, hold what is answered until what it says is
+    /// known. A read ends when nobody waits for it any more.
     ///
     /// # Errors
     ///
-    /// Those of the read.
-    pub async fn join<R>(&self, poll: PollId, news: u64, read: R) -> Result<Option<Arc<PollSnapshot>>, StoreError>
-    where
-        R: Future<Output = Result<Option<PollSnapshot>, StoreError>> + Send + 'static,
-    {
-        let reading = self.under_way_or(poll, news, read);
-        reading.await.map_err(|error| Arc::try_unwrap(error).unwrap_or_else(another))
-    }
-
-    fn under_way_or<R>(&self, poll: PollId, news: u64, read: R) -> Shared<Reading>
+    /// What is known already.
+    pub fn join<T, R>(&self, poll: PollId, news: u64, known: impl FnOnce() -> Option<T>, read: R) -> Result<Shared<Reading>, T>
     where
         R: Future<Output = Result<Option<PollSnapshot>, StoreError>> + Send + 'static,
     {
@@ -48,7 +42,10 @@ impl Reads {
             && *known >= news
             && let Some(reading) = reading.upgrade()
         {
-            return reading;
+            return Ok(reading);
+        }
+        if let Some(known) = known() {
+            return Err(known);
         }
         metrics::counter!(POLL_READS).increment(1);
         let reading = read.map(|read| read.map(|poll| poll.map(Arc::new)).map_err(Arc::new)).boxed().shared();
@@ -58,7 +55,7 @@ impl Reads {
         if let Some(held) = reading.downgrade() {
             under_way.insert(poll, (news, held));
         }
-        reading
+        Ok(reading)
     }
 }
 
@@ -118,6 +115,19 @@ mod tests {
         }
     }
 
+    /// Waits for what the store says; nothing is known before.
+    async fn join(
+        reads: &Reads,
+        store: &Arc<Slow>,
+        poll: PollId,
+        news: u64,
+    ) -> Result<Option<Arc<PollSnapshot>>, Arc<StoreError>> {
+        match reads.join(poll, news, || None::<()>, Arc::clone(store).read()) {
+            Ok(reading) => reading.await,
+            Err(()) => unreachable!("nothing is known"),
+        }
+    }
+
     fn poll() -> PollId {
         PollId::from_uuid(Uuid::now_v7()).expect("version 7")
     }
@@ -125,24 +135,37 @@ mod tests {
     #[tokio::test]
     async fn those_who_come_together_are_answered_by_one_read() {
         let (reads, store, poll) = (Reads::default(), Slow::new(), poll());
-        let mut crowd = std::pin::pin!(join_all((0..1000).map(|_| reads.join(poll, 0, Arc::clone(&store).read()))));
+        let mut crowd = std::pin::pin!(join_all((0..1000).map(|_| join(&reads, &store, poll, 0))));
         assert!(futures_util::poll!(&mut crowd).is_pending());
         store.may_answer.add_permits(1);
         let answers = crowd.await;
         assert_eq!(store.asked.load(Ordering::SeqCst), 1);
         for answer in answers {
-            let error = answer.expect_err("it failed");
+            let error = another(answer.expect_err("it failed"));
             assert!(error.is_retryable());
             assert_eq!(error.source().expect("a cause").to_string(), "the disk is full");
         }
-        let _asked_again = reads.join(poll, 0, Arc::clone(&store).read()).await;
+        let _asked_again = join(&reads, &store, poll, 0).await;
         assert_eq!(store.asked.load(Ordering::SeqCst), 2, "what was read before is no answer now");
+    }
+
+    #[tokio::test]
+    async fn whoever_comes_when_all_were_answered_takes_what_is_known_then() {
+        let (reads, store, poll) = (Reads::default(), Slow::new(), poll());
+        store.may_answer.add_permits(1);
+        let reading = reads.join(poll, 0, || None::<&str>, Arc::clone(&store).read()).expect("nothing is known");
+        let _answer = reading.clone().await;
+        let late = reads.join(poll, 0, || Some("known"), Arc::clone(&store).read());
+        assert!(late.is_ok(), "as long as the first has not made it known, its read answers");
+        drop((reading, late));
+        assert_eq!(reads.join(poll, 0, || Some("known"), Arc::clone(&store).read()).err(), Some("known"));
+        assert_eq!(store.asked.load(Ordering::SeqCst), 1);
     }
 
     #[tokio::test]
     async fn whoever_was_told_more_is_not_answered_by_a_read_from_before() {
         let (reads, store, poll) = (Reads::default(), Slow::new(), poll());
-        let mut crowd = std::pin::pin!(join_all([0, 1, 0].map(|news| reads.join(poll, news, Arc::clone(&store).read()))));
+        let mut crowd = std::pin::pin!(join_all([0, 1, 0].map(|news| join(&reads, &store, poll, news))));
         assert!(futures_util::poll!(&mut crowd).is_pending());
         assert_eq!(store.asked.load(Ordering::SeqCst), 2);
     }
@@ -152,9 +175,9 @@ mod tests {
         let (reads, store) = (Reads::default(), Slow::new());
         for _ in 0..10_000 {
             let poll = poll();
-            let mut first = Box::pin(reads.join(poll, 0, Arc::clone(&store).read()));
+            let mut first = Box::pin(join(&reads, &store, poll, 0));
             assert!(futures_util::poll!(&mut first).is_pending());
-            let mut second = Box::pin(reads.join(poll, 0, Arc::clone(&store).read()));
+            let mut second = Box::pin(join(&reads, &store, poll, 0));
             assert!(futures_util::poll!(&mut second).is_pending());
             drop(first);
             assert!(futures_util::poll!(&mut second).is_pending());

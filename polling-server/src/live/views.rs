@@ -14,7 +14,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tokio::sync::watch;
 
-use super::reads::Reads;
+use super::reads::{Reads, another};
 use crate::api::types::PollBody;
 
 /// Bytes of polls kept ready, those that are read and watched now: some ten thousand polls of a few short options.
@@ -125,7 +125,7 @@ impl Weighter<PollId, Kept> for Weight {
 /// The polls that are shown, and how far counting has come.
 pub struct Views {
     polls: Arc<dyn PollStore>,
-    reads: Arc<Reads>,
+    reads: Reads,
     clock: Arc<dyn Clock>,
     /// A look into it is a good part of what a vote takes, so it is the cache that looks fastest.
     cache: Cache<PollId, Kept, Weight>,
@@ -147,7 +147,7 @@ impl Views {
         let absent = moka::sync::Cache::builder().max_capacity(ABSENT_MAX).time_to_live(ABSENT_FOR).build();
         let forgotten = (0..FORGETTING_GROUPS).map(|_| AtomicU64::new(0)).collect();
         let losses = AtomicU64::new(0);
-        let (reads, progress) = (Arc::default(), watch::Sender::default());
+        let (reads, progress) = (Reads::default(), watch::Sender::default());
         Self { polls, reads, clock, cache, absent, placing: Mutex::new(()), forgotten, losses, progress }
     }
 
@@ -166,35 +166,31 @@ impl Views {
             return Ok(None);
         }
         let forgotten = self.forgotten(poll).load(Ordering::SeqCst);
+        let polls = Arc::clone(&self.polls);
+        let joined = self.reads.join(poll, forgotten, || self.cached(poll), async move { polls.read(poll).await });
+        let reading = match joined {
+            Ok(reading) => reading,
+            Err(view) => return Ok(Some(view)),
+        };
         let read = match kept {
-            None => self.read(poll, forgotten).await?,
-            Some(kept) => match self.read_patiently(poll, forgotten).await {
-                Some(Ok(read)) => read,
-                Some(Err(error)) if !error.is_retryable() => return Err(error),
-                Some(Err(_)) | None => return Ok(Some(kept.view)),
+            None => reading.clone().await.map_err(another)?,
+            // A read that has begun goes on by itself: its connection would have to be thrown away otherwise.
+            Some(kept) => match tokio::time::timeout(PATIENCE, tokio::spawn(reading.clone())).await {
+                Ok(Ok(Ok(read))) => read,
+                Ok(Ok(Err(error))) if !error.is_retryable() => return Err(another(error)),
+                Ok(_) | Err(_) => return Ok(Some(kept.view)),
             },
         };
-        let Some(snapshot) = read else {
-            self.note_absent(poll, forgotten);
-            return Ok(None);
+        let view = match read {
+            Some(snapshot) => Some(self.place(snapshot, forgotten)),
+            None => {
+                self.note_absent(poll, forgotten);
+                None
+            }
         };
-        Ok(Some(self.place(snapshot, forgotten)))
-    }
-
-    /// Reads a poll that can be shown without; `None` when that takes too long. A read that has begun goes on by itself: its
-    /// connection would have to be thrown away otherwise.
-    async fn read_patiently(&self, poll: PollId, forgotten: u64) -> Option<Result<Option<Arc<PollSnapshot>>, StoreError>> {
-        let read = tokio::spawn(self.read(poll, forgotten));
-        tokio::time::timeout(PATIENCE, read).await.ok()?.ok()
-    }
-
-    fn read(
-        &self,
-        poll: PollId,
-        forgotten: u64,
-    ) -> impl Future<Output = Result<Option<Arc<PollSnapshot>>, StoreError>> + Send + use<> {
-        let (reads, polls) = (Arc::clone(&self.reads), Arc::clone(&self.polls));
-        async move { reads.join(poll, forgotten, async move { polls.read(poll).await }).await }
+        // Only now: whoever finds no read under way finds what it said.
+        drop(reading);
+        Ok(view)
     }
 
     /// The poll as [`poll`](Self::poll) would answer it without asking the store.

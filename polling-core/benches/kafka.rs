@@ -63,7 +63,7 @@ fn measure(address: &str) {
     let floor: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
         .set("bootstrap.servers", address)
         .set("enable.idempotence", "true")
-        .set("linger.ms", "1")
+        .set("linger.ms", "5")
         .create()
         .expect("a producer");
     let votes: Vec<Vote> = batches(&polls(1000), WAITING, WAVES).iter().flat_map(votes_of).copied().collect();

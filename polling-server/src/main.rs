@@ -9,7 +9,5 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    // A variable that is not text cannot be one of ours.
-    let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    polling_server::process::run(std::env::args_os(), environment).into()
+    polling_server::process::run(std::env::args_os(), std::env::vars_os()).into()
 }

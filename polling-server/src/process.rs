@@ -1,15 +1,15 @@
 //! The server as a process: arguments in, exit code out.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write as _;
 
 use polling_core::open::Migrated;
 use polling_core::operate::logging::{self, Filter, LogFormat};
-use polling_core::operate::{health, signals};
+use polling_core::operate::{environment, health, signals};
 use polling_core::settings::Settings;
 use polling_core::shutdown::Shutdown;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::openapi_document;
 use crate::command::{Action, VERSION, parse};
@@ -20,8 +20,14 @@ use crate::serve::Drained;
 
 /// Does what the arguments ask for.
 #[must_use]
-pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: impl IntoIterator<Item = (String, String)>) -> Exit {
-    let environment: BTreeMap<String, String> = environment.into_iter().collect();
+pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: impl IntoIterator<Item = (OsString, OsString)>) -> Exit {
+    let environment = match environment::read(environment) {
+        Ok(environment) => environment,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return Exit::Configuration;
+        }
+    };
     let invocation = match parse(SETTINGS, arguments, &environment) {
         Ok(invocation) => invocation,
         Err(declined) => return declined.explain(),
@@ -150,6 +156,10 @@ async fn until_signalled(config: &Config) -> Result<Drained, RunError> {
     if let Err(error) = signals::listen(shutdown.clone()) {
         // A process that cannot be told to stop can still be killed, and loses nothing by it.
         tracing::error!(error = &error as &dyn std::error::Error, "signals cannot be listened for");
+    }
+    // A write beyond the limit on the size of files then fails as on a full disk, and does not end the process.
+    if let Err(error) = signal(SignalKind::from_raw(Signal::XFSZ.as_raw())) {
+        tracing::warn!(error = &error as &dyn std::error::Error, "a limit on the size of files would end the process");
     }
     // Opened before it is bound: whoever can connect is served at once.
     let Some(opened) = Opened::open(config, &shutdown).await? else { return Ok(Drained::Clean) };

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body_util::combinators::BoxBody;
 use hyper::body::Incoming;
-use hyper::header::{HOST, HeaderValue};
+use hyper::header::{HOST, HeaderValue, TRANSFER_ENCODING};
 use hyper::server::conn::http1;
 use hyper::{StatusCode, Uri, Version};
 use hyper_util::rt::TokioTimer;
@@ -331,6 +331,9 @@ impl<S: Served> Shared<S> {
         if !names_one_host(&request) {
             return refused(StatusCode::BAD_REQUEST, "a request must have exactly one Host");
         }
+        if !knows_coding(&request) {
+            return refused(StatusCode::NOT_IMPLEMENTED, explanation(StatusCode::NOT_IMPLEMENTED));
+        }
         let client = SocketAddr::new(self.proxies.client(peer.remote.ip(), request.headers()), peer.remote.port());
         let ends = Ends { local: &peer.local, client, flow: &peer.flow };
         let request = request.map(|incoming| TimelyBody::new(incoming, self.body_timeout, peer.fate.clone()));
@@ -362,6 +365,12 @@ fn names_one_host(request: &hyper::Request<Incoming>) -> bool {
     let mut hosts = request.headers().get_all(HOST).iter();
     let is_named = hosts.next().is_some() || request.version() < Version::HTTP_11;
     is_named && hosts.next().is_none()
+}
+
+/// Whether the body comes as it is or in chunks: of other codings RFC 9112 says, in section 6.1, that they must not be guessed.
+fn knows_coding(request: &hyper::Request<Incoming>) -> bool {
+    let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
+    codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked")) && codings.next().is_none()
 }
 
 fn target_bytes(uri: &Uri) -> usize {

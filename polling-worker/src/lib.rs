@@ -7,7 +7,6 @@ mod bounded;
 pub mod config;
 pub mod operator;
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ use polling_core::open::{Backends, OpenError};
 use polling_core::operate::exit::{Exit, chain};
 use polling_core::operate::patience::open_patiently;
 use polling_core::operate::telemetry::{self, PrometheusHandle, keep_up};
-use polling_core::operate::{health, logging, signals};
+use polling_core::operate::{environment, health, logging, signals};
 use polling_core::shutdown::Shutdown;
 use thiserror::Error;
 use tokio::sync::watch;
@@ -71,8 +70,14 @@ impl WorkError {
 
 /// Does what the arguments ask for.
 #[must_use]
-pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: impl IntoIterator<Item = (String, String)>) -> Exit {
-    let environment: BTreeMap<String, String> = environment.into_iter().collect();
+pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: impl IntoIterator<Item = (OsString, OsString)>) -> Exit {
+    let environment = match environment::read(environment) {
+        Ok(environment) => environment,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return Exit::Configuration;
+        }
+    };
     let (action, config) = match Config::read(arguments, &environment) {
         Ok(read) => read,
         Err(errors) => return explain(&errors),

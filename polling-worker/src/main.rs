@@ -3,7 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // A variable that is not text cannot be one of ours.
-    let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    polling_worker::run(std::env::args_os(), environment).into()
+    polling_worker::run(std::env::args_os(), std::env::vars_os()).into()
 }

@@ -2,6 +2,7 @@
 //!
 //! An embedder has all of this already, in its own way; nothing else in the library depends on it.
 
+pub mod environment;
 pub mod exit;
 pub mod health;
 pub mod logging;

@@ -38,8 +38,9 @@ const TURN: Duration = Duration::from_millis(50);
 const DRAIN_WAIT: Duration = Duration::from_secs(10);
 
 const DEFAULTS: [(&str, &str); 4] = [
-    // Enough for the votes of one instant to share a request; a caller waits for its answer meanwhile.
-    ("linger.ms", "1"),
+    // A caller waits for its answer meanwhile, but the votes of these milliseconds share a request, and requests are most of what a vote
+    // costs on both sides. It is what librdkafka waits by itself, and Kafka's own clients since 4.0, for that reason (KIP-1030).
+    ("linger.ms", "5"),
     // Above the worst change of leaders, so that most votes are recorded after all; see `socket.timeout.ms` beside it.
     ("message.timeout.ms", "30000"),
     ("request.timeout.ms", "8000"),

@@ -42,9 +42,9 @@ fn main() {
     }
     println!("{WATCHERS} sockets that behave, {CHANGES} votes in each row, SQLite.\n");
     println!(
-        "| beside them | votes timed | p50 ms | p99 ms | longest ms | p99 ÷ alone | goal | server MiB more | at most MiB more | polls read from the store |"
+        "| beside them | votes timed | p50 ms | p99 ms | longest ms | p99 ÷ alone | goal | server MiB more | at most MiB more | polls read for a crowd after a silence | goal | in all |"
     );
-    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     LocalSet::new().block_on(&runtime, measure());
 }
@@ -67,11 +67,14 @@ async fn measure() {
         server.forget_peak();
         let mut crowd = Crowd::start(kind, server.api, hello.clone());
         let times = vote(&watchers, &mut voting, Some(&mut crowd).filter(|_| kind.comes_at_once())).await;
+        let mut read_at_once = String::new();
         if kind.comes_at_once() {
             crowd.wait().await;
             tokio::time::sleep(SILENCE).await;
+            let before = self::reads(&server).await;
             crowd.burst();
             crowd.wait().await;
+            read_at_once = (self::reads(&server).await - before).to_string();
         }
         drop(crowd);
         assert_eq!(watchers.len(), WATCHERS, "none of them was cut off");
@@ -81,7 +84,7 @@ async fn measure() {
             alone = millis(0.99);
         }
         println!(
-            "| {} | {} | {:.1} | {:.1} | {:.1} | {:.2} | 2.00 | {:.1} | {:.1} | {read} |",
+            "| {} | {} | {:.1} | {:.1} | {:.1} | {:.2} | 2.00 | {:.1} | {:.1} | {read_at_once} | 1 | {read} |",
             kind.name(),
             times.len() / WATCHERS as u64,
             millis(0.5),

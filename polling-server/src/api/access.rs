@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, TokenData, Validation};
 use polling_core::clock::Timestamp;
 use serde::Deserialize;
 use subtle::{Choice, ConstantTimeEq};
@@ -201,7 +201,11 @@ impl TokenVerifier {
     /// Whom the token names, when it is valid at `now`.
     #[must_use]
     pub fn subject(&self, token: &str, now: Timestamp) -> Option<String> {
-        let claims = jsonwebtoken::decode::<Claims>(token, &self.key, &self.validation).ok()?.claims;
+        let TokenData { header, claims } = jsonwebtoken::decode::<Claims>(token, &self.key, &self.validation).ok()?;
+        // Whoever made it insists on something that is not understood here (RFC 7515, section 4.1.11).
+        if header.crit.is_some() {
+            return None;
+        }
         #[expect(clippy::cast_precision_loss, reason = "a microsecond more or less does not matter")]
         let now = now.as_micros() as f64 / 1e6;
         let leeway = self.leeway.as_secs_f64();

@@ -45,6 +45,7 @@ pub const fn explanation(status: StatusCode) -> &'static str {
         StatusCode::REQUEST_TIMEOUT => "the request did not arrive in time",
         StatusCode::URI_TOO_LONG => "the request target is too long",
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "the head of the request is too large",
+        StatusCode::NOT_IMPLEMENTED => "of the transfer codings only chunked is known here",
         StatusCode::HTTP_VERSION_NOT_SUPPORTED => "only HTTP/1.1 and HTTP/1.0 are spoken here",
         StatusCode::INTERNAL_SERVER_ERROR => "the request failed for a reason that is not yours",
         _ => "this is not a well-formed HTTP/1.1 request",

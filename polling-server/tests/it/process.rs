@@ -120,6 +120,16 @@ fn mistakes_end_it_with_64_before_a_port_is_bound() {
     assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_setting_in_the_environment_that_is_not_text_ends_it_with_64() {
+    use std::os::unix::ffi::OsStrExt;
+    let keys = std::ffi::OsStr::from_bytes(b"0123456789012345\xff");
+    let (code, output, errors) = ended(Command::new(PROGRAM).env_clear().env("POLLING_API_KEYS", keys).args(["config", "print"]));
+    assert_eq!((code, output.as_str()), (Some(64), ""), "{errors}");
+    assert_eq!(errors, "error: the environment variable POLLING_API_KEYS is not encoded in UTF-8\n");
+}
+
 #[test]
 fn an_unknown_flag_is_refused_with_the_nearest() {
     let (code, _, errors) = ended(Command::new(PROGRAM).env_clear().args(["--admin-listne", "x"]));
@@ -194,6 +204,45 @@ fn a_folder_in_use_ends_it_with_69_and_data_of_something_else_with_65() {
     std::fs::write(folder.path().join("polling.db"), "a shopping list, and not votes\n".repeat(100)).expect("written");
     let (code, _, errors) = ended(&mut bare(folder.path(), &on_disk));
     assert_eq!(code, Some(65), "{errors}");
+}
+
+/// Asks for a new poll of some kilobytes, and answers the status.
+#[cfg(all(feature = "sqlite", target_os = "linux"))]
+fn create(address: SocketAddr) -> String {
+    let body =
+        serde_json::json!({ "question": "q".repeat(300), "options": (0..100).map(|n| format!("{n:0200}")).collect::<Vec<_>>() });
+    let body = body.to_string();
+    let head = format!(
+        "POST /polls HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(address).expect("accepted");
+    stream.set_read_timeout(Some(SOON)).expect("set");
+    stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    answer.split(' ').nth(1).expect("a status").to_owned()
+}
+
+#[cfg(all(feature = "sqlite", target_os = "linux"))]
+#[test]
+fn a_limit_on_the_size_of_files_is_like_a_full_disk() {
+    use rustix::process::{Resource, Rlimit, prlimit};
+    let folder = tempfile::tempdir().expect("a folder");
+    let running = Running::start(&mut bare(folder.path(), &[]));
+    let pid = i32::try_from(running.child.id()).ok().and_then(Pid::from_raw);
+    let allow = |bytes: Option<u64>| prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum: None }).expect("set");
+    assert_eq!(create(running.api), "201");
+    allow(Some(256 * 1024));
+    let deadline = Instant::now() + SOON;
+    while create(running.api) != "503" {
+        assert!(Instant::now() < deadline, "the limit is reached");
+    }
+    assert!(get(running.api, "/polls").starts_with("HTTP/1.1 200"), "it goes on");
+    allow(None);
+    while create(running.api) != "201" {
+        assert!(Instant::now() < deadline, "it recovers by itself");
+    }
 }
 
 #[cfg(feature = "sqlite")]

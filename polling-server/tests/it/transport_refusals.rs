@@ -71,6 +71,19 @@ async fn garbage_after_a_request_is_answered_after_its_answer() {
 }
 
 #[tokio::test]
+async fn a_coding_that_is_not_known_is_answered_501() {
+    let server = Server::usual().await;
+    let post = |coding: &str| format!("POST /echo HTTP/1.1\r\nhost: test\r\n{coding}\r\n\r\n4\r\nbody\r\n0\r\n\r\n");
+    let twice = "transfer-encoding: chunked\r\ntransfer-encoding: chunked";
+    for unknown in ["transfer-encoding: gzip, chunked", "transfer-encoding: chunked, chunked", twice] {
+        let answer = server.exchange(post(unknown)).await;
+        assert_problem(&answer, "501", "of the transfer codings only chunked is known here");
+    }
+    let known = post("connection: close\r\ntransfer-encoding: Chunked");
+    assert!(server.exchange(known).await.ends_with("body"));
+}
+
+#[tokio::test]
 async fn http_2_is_answered_505() {
     let server = Server::usual().await;
     let answer = server.exchange("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;

@@ -72,9 +72,7 @@ impl Backends {
 fn main() -> ExitCode {
     if std::env::var_os(program::AS_SERVER).is_some() {
         // The binary of another package cannot be found from here, so this one does what it does.
-        let environment =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        return polling_server::process::run(std::env::args_os(), environment).into();
+        return polling_server::process::run(std::env::args_os(), std::env::vars_os()).into();
     }
     let mut arguments = Arguments::from_args();
     arguments.test_threads = arguments.test_threads.or(Some(TEST_THREADS));

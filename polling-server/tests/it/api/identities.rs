@@ -109,7 +109,9 @@ async fn a_token_of_another_algorithm_or_key_is_refused() {
     let stranger = encode(&Header::default(), &claims("x"), &EncodingKey::from_secret(&[1; 32])).expect("a token");
     // {"alg":"none","typ":"JWT"}
     let unsigned = format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{}.", token(&claims("x")).split('.').nth(1).expect("claims"));
-    for wrong in [longer.as_str(), &stranger, &unsigned, "x", ""] {
+    let demanding = Header { crit: Some(vec!["b64".to_owned()]), ..Header::new(Algorithm::HS256) };
+    let demanding = encode(&demanding, &claims("x"), &EncodingKey::from_secret(KEY)).expect("a token");
+    for wrong in [longer.as_str(), &stranger, &unsigned, &demanding, "x", ""] {
         vote_with(&server, &poll, wrong).await.expect_problem(401, "unauthorized");
     }
     server.post(&poll.path("/vote"), &json!({ "choices": [1] })).send().await.expect_problem(401, "unauthorized");

@@ -13,12 +13,13 @@ import { problemText, text } from "./texts.js";
 
 /**
  * The ballot with the results in it: `{node, update(poll)}`. `onCounted` is called when this visitor's vote is known to be
- * counted, or retracted: results that were hidden may be shown from then on, or hidden.
+ * counted, or retracted: results that were hidden may be shown from then on, or hidden. In `unsent` it leaves what was chosen and not
+ * sent yet, and begins with what is in there.
  */
-export function ballot(first, onCounted, signal) {
+export function ballot(first, onCounted, signal, unsent) {
   let poll = first;
   let kept = memory.vote.read(poll.id);
-  let isChanging = false;
+  let isChanging = unsent.isChanging ?? false;
   let isActing = false;
   let mode = null;
   let drawn = null;
@@ -37,10 +38,14 @@ export function ballot(first, onCounted, signal) {
       list.update(poll);
       return;
     }
+    if (drawn !== null) {
+      unsent.choices = null;
+    }
     drawn = look;
+    unsent.isChanging = mode === "change";
     const isBallot = mode === "vote" || mode === "change";
     const input = isBallot ? (poll.max_choices > 1 ? "checkbox" : "radio") : null;
-    list = optionList(poll, { input, mine });
+    list = optionList(poll, { input, mine: (isBallot && unsent.choices) || mine });
     form.replaceChildren(
       isBallot
         ? element("fieldset", {}, element("legend", {}, unseen(`${poll.question} `), legendText(poll)), list.node)
@@ -110,10 +115,13 @@ export function ballot(first, onCounted, signal) {
     }
   }
 
+  const chosen = () => new FormData(form).getAll("choice").map(Number);
+
   function tell(next, isAgain) {
     const wasSettled = kept?.status === next.status;
     kept = next;
-    isChanging &&= isUnanswered(kept);
+    // What is heard of a vote by asking again is no end of its being changed.
+    isChanging &&= !isActing || isUnanswered(kept);
     drawReceipt(isAgain);
     // A vote that is on its way keeps the ballot as it is: it may have to be sent again.
     if (!isUnanswered(kept)) {
@@ -156,7 +164,7 @@ export function ballot(first, onCounted, signal) {
 
   async function submit(event) {
     event.preventDefault();
-    const choices = new FormData(form).getAll("choice").map(Number);
+    const choices = chosen();
     if (choices.length === 0) {
       told.textContent = text("ballot.missing");
       form.querySelector("input").focus();
@@ -198,7 +206,10 @@ export function ballot(first, onCounted, signal) {
   }
 
   addEventListener("storage", recall, { signal });
-  form.addEventListener("change", limit);
+  form.addEventListener("change", () => {
+    unsent.choices = chosen();
+    limit();
+  });
   draw();
   drawReceipt();
   if (isUnanswered(kept)) {

@@ -50,12 +50,26 @@ async function show({ isFirst = false, failures = 0, kept = {} } = {}) {
   }
   document.documentElement.dataset.view = route.name;
   document.title = shown.title === text("site.name") ? shown.title : `${shown.title} · ${text("site.name")}`;
+  const held = place.contains(document.activeElement) && document.activeElement;
   place.replaceChildren(shown.content);
   place.removeAttribute("aria-busy");
+  if (isFirst && held) {
+    stay(held);
+  }
   if (!isFirst) {
     // Whoever hears the page is told where they are; whoever uses the keyboard goes on from here.
     scrollTo(0, 0);
     place.querySelector("h1")?.focus({ preventScroll: true });
+  }
+}
+
+/** Has the focus on what stands in the view for a control of the former one, which was drawn anew; or else on its title. */
+function stay({ name, value, type, selectionStart = null, selectionEnd }) {
+  const isOneOf = type === "radio" || type === "checkbox";
+  const same = [...place.querySelectorAll("[name]")].find((one) => one.name === name && (!isOneOf || one.value === value));
+  (same ?? place.querySelector("h1"))?.focus({ preventScroll: true });
+  if (same && selectionStart !== null) {
+    same.setSelectionRange(selectionStart, selectionEnd);
   }
 }
 

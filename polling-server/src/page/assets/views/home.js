@@ -25,24 +25,28 @@ const STATES = ["all", "open", "scheduled", "closed"];
 const SORTS = ["newest", "votes", "oldest"];
 const ARROW = "M5 12h13M13 6l6 6-6 6";
 
-export async function home(_, signal) {
+export async function home(_, signal, kept) {
   const list = element("ul", { class: "polls" });
   const more = element("button", { type: "button", hidden: true }, text("home.more"));
   const empty = element("p", { class: "soft", hidden: true });
   const phase = phaseMark();
   const board = ranking(PLACES);
   const rows = new Map();
-  const query = { state: "all", q: "", sort: "newest" };
+  kept.query ??= { state: "all", q: "", sort: "newest" };
+  const { query } = kept;
   let cursor = null;
   let newest = 0;
+  let loaded = null;
 
-  const isFiltered = () => query.state !== "all" || query.q !== "";
-  const parameters = () => ({ ...query, state: query.state === "all" ? null : query.state, limit: PAGE, cursor });
+  const asked = () => ({ ...query, q: query.q.trim(), state: query.state === "all" ? null : query.state });
+  const isFiltered = () => asked().state !== null || asked().q !== "";
+  const parameters = () => ({ ...asked(), limit: PAGE, cursor });
   const watched = () => [...rows.keys()].slice(0, WATCHED_MAX);
 
   async function load() {
     newest += 1;
     const own = newest;
+    loaded = JSON.stringify(asked());
     const page = await listPolls(parameters());
     // Whoever types on has asked for something else by now.
     return own === newest && !signal.aborted ? page : null;
@@ -138,6 +142,10 @@ export async function home(_, signal) {
   board.update(entries);
   const socket = live();
   signal.addEventListener("abort", socket.end);
+  if (loaded !== JSON.stringify(asked())) {
+    // In another language it is drawn anew, and whoever searches types on in the old one meanwhile.
+    begin();
+  }
 
   const content = element(
     "div",
@@ -178,8 +186,11 @@ function filters(query, begin) {
     type: "search",
     placeholder: text("home.search"),
     "aria-label": text("home.search"),
+    name: "q",
+    value: query.q,
+    autocomplete: "off",
     oninput: () => {
-      query.q = search.value.trim();
+      query.q = search.value;
       clearTimeout(timer);
       timer = setTimeout(begin, TYPING);
     },
@@ -188,13 +199,14 @@ function filters(query, begin) {
     const node = element(
       "select",
       {
+        name,
         "aria-label": label,
         onchange: () => {
           query[name] = node.value;
           begin();
         },
       },
-      ...words.map(([value, word]) => element("option", { value }, word)),
+      ...words.map(([value, word]) => element("option", { value, selected: value === query[name] }, word)),
     );
     return node;
   };

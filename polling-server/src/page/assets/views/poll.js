@@ -24,7 +24,8 @@ export async function poll(route, signal, kept) {
   const meta = element("p", { class: "meta" });
   const hidden = element("p", { class: "soft" });
   const phase = phaseMark();
-  const voting = ballot(shown, () => watch.again().catch(() => {}), signal);
+  kept.unsent ??= {};
+  const voting = ballot(shown, () => watch.again().catch(() => {}), signal, kept.unsent);
   const past = historyPanel(shown, signal);
   const owning = ownerPanel(shown, () => watch.refresh());
 

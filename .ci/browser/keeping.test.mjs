@@ -92,3 +92,68 @@ test("what is typed while another language is on its way stays, and so does the 
   await page.keyboard.type("s");
   assert.equal(await search.inputValue(), "thorns");
 });
+
+/** Notes from now on what gets the focus, and what a screen reader is given to say. */
+async function follow(page) {
+  await page.evaluate(() => {
+    window.focused = [];
+    window.said = [];
+    document.addEventListener("focusin", ({ target }) => window.focused.push(target.textContent));
+    const place = document.getElementById("announcements");
+    new MutationObserver(() => window.said.push(place.textContent)).observe(place, { childList: true });
+  });
+}
+const focused = (page) => page.evaluate(() => document.activeElement.textContent);
+
+test("whoever is on a row that leaves the leaderboard is on the next one, and hears it once", async (context) => {
+  const polls = [];
+  for (let place = 1; place <= 10; place += 1) {
+    const poll = await createPoll({ question: `Question ${place}?`, options: [`Option ${place}`, "Other"] });
+    await castVotes(poll, [200 - 10 * place, 0]);
+    polls.push(poll);
+  }
+  const newcomer = await createPoll({ question: "Newcomer?", options: ["New", "Other"] });
+  const page = await open(await visitor(context), "/top");
+  await page.locator('.phase[data-phase="live"]').waitFor();
+  const row = (name) => page.locator(".board-row", { hasText: name });
+  await until(async () => (await page.locator(".board-row").count()) === 10);
+
+  await row("Question 10?").getByRole("link").focus();
+  await follow(page);
+  await castVotes(newcomer, [155, 0]);
+  await row("Newcomer?").waitFor();
+  await row("Question 10?").waitFor({ state: "detached" });
+  assert.equal(await focused(page), "Question 9?", "nothing follows it, so the one before");
+
+  await row("Question 4?").getByRole("link").focus();
+  await deletePoll(polls[3]);
+  await row("Question 4?").waitFor({ state: "detached" });
+  assert.equal(await focused(page), "Newcomer?", "the one that follows");
+
+  assert.deepEqual(await page.evaluate(() => window.focused), ["Question 9?", "Question 4?", "Newcomer?"]);
+  const said = await page.evaluate(() => window.said);
+  assert.equal(new Set(said).size, said.length, `${said}`);
+
+  for (const poll of [...polls.filter((poll) => poll !== polls[3]), newcomer]) {
+    await deletePoll(poll);
+  }
+  await page.getByText("No votes yet. The first one leads.").waitFor();
+  assert.equal(await focused(page), "Leaderboard", "nothing is left but the heading");
+});
+
+test("whoever is on a poll of the list that is archived is on the next one", async (context) => {
+  const [last, middle, first] = [
+    await createPoll({ question: "Third?", options: ["Yes", "No"] }),
+    await createPoll({ question: "Second?", options: ["Yes", "No"] }),
+    await createPoll({ question: "First?", options: ["Yes", "No"] }),
+  ];
+  const page = await open(await visitor(context), "/");
+  await page.locator('.phase[data-phase="live"]').waitFor();
+  await page.getByRole("link", { name: middle.question }).focus();
+  await deletePoll(middle);
+  await page.getByRole("link", { name: middle.question }).waitFor({ state: "detached" });
+  assert.equal(await focused(page), last.question);
+  await deletePoll(first);
+  await page.getByRole("link", { name: first.question }).waitFor({ state: "detached" });
+  assert.equal(await focused(page), last.question);
+});

@@ -4,6 +4,7 @@ import { arrange } from "./arrange.js";
 import { keyOf, movementOf, ranksOf } from "./board.js";
 import { element, unseen, write } from "./dom.js";
 import { gliding } from "./flip.js";
+import { handOver } from "./focus.js";
 import { number } from "./format.js";
 import { pollPath } from "./link.js";
 import { text } from "./texts.js";
@@ -12,8 +13,8 @@ import { text } from "./texts.js";
 const MOVED_FOR = 5000;
 const ARROWS = { up: "▲", down: "▼" };
 
-/** A list of at most `limit` entries: `{node, update(entries)}`. */
-export function ranking(limit) {
+/** A list of at most `limit` entries: `{node, update(entries)}`. `heading` has the focus when the last row goes that had it. */
+export function ranking(limit, heading) {
   const list = element("ol", { class: "board" });
   const empty = element("p", { class: "soft" }, text("board.empty"));
   const rows = new Map();
@@ -30,7 +31,11 @@ export function ranking(limit) {
         row.update(entry, most, movementOf(entry, ranks));
         return row.node;
       });
-      const draw = () => arrange(list, shown);
+      const draw = () => {
+        const leaving = [...list.children].filter((node) => !shown.includes(node));
+        handOver(list, leaving, heading);
+        arrange(list, shown);
+      };
       if (ranks === null) {
         draw();
       } else if (shown.length !== list.children.length || shown.some((node, place) => node !== list.children[place])) {

@@ -3,6 +3,7 @@
 import { announce } from "../announce.js";
 import { listPolls, readLeaderboard } from "../api.js";
 import { element, picture } from "../dom.js";
+import { handOver } from "../focus.js";
 import { moment, percent } from "../format.js";
 import { pollPath } from "../link.js";
 import { follow } from "../live.js";
@@ -30,7 +31,9 @@ export async function home(_, signal, kept) {
   const more = element("button", { type: "button", hidden: true }, text("home.more"));
   const empty = element("p", { class: "soft", hidden: true });
   const phase = phaseMark();
-  const board = ranking(PLACES);
+  const title = element("h2", { id: "polls-title", tabindex: "-1" }, text("home.polls"));
+  const boardTitle = element("h2", { id: "board-title", tabindex: "-1" }, text("home.board"));
+  const board = ranking(PLACES, boardTitle);
   const rows = new Map();
   kept.query ??= { state: "all", q: "", sort: "newest" };
   const { query } = kept;
@@ -70,6 +73,15 @@ export async function home(_, signal, kept) {
     return added;
   }
 
+  function remove(id) {
+    const node = rows.get(id)?.node;
+    if (node) {
+      handOver(list, [node], title);
+      node.remove();
+      rows.delete(id);
+    }
+  }
+
   const live = () =>
     follow(() => "/live", {
       async ask() {
@@ -92,8 +104,7 @@ export async function home(_, signal, kept) {
             return;
           }
           // Archived meanwhile.
-          rows.get(frame.poll_id)?.node.remove();
-          rows.delete(frame.poll_id);
+          remove(frame.poll_id);
         } else {
           rows.get(frame.poll_id)?.take(frame);
         }
@@ -160,17 +171,12 @@ export async function home(_, signal, kept) {
         element("p", { class: "lead" }, text("home.lead")),
         element("a", { class: "button primary large", href: "/new" }, text("home.create"), picture("0 0 24 24", ARROW)),
       ),
-      element(
-        "section",
-        { class: "hero-board", "aria-labelledby": "board-title" },
-        element("h2", { id: "board-title" }, text("home.board")),
-        board.node,
-      ),
+      element("section", { class: "hero-board", "aria-labelledby": "board-title" }, boardTitle, board.node),
     ),
     element(
       "section",
       { class: "polls-section", "aria-labelledby": "polls-title" },
-      element("div", { class: "section-head" }, element("h2", { id: "polls-title" }, text("home.polls")), phase.node),
+      element("div", { class: "section-head" }, title, phase.node),
       filters(query, begin),
       list,
       empty,

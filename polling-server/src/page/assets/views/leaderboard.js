@@ -13,7 +13,9 @@ const ENTRIES = 10;
 
 export async function leaderboard(_, signal) {
   const phase = phaseMark();
-  const list = ranking(ENTRIES);
+  const title = text("board.title");
+  const heading = element("h1", { tabindex: "-1" }, title);
+  const list = ranking(ENTRIES, heading);
   let leader = null;
 
   function draw({ entries }) {
@@ -36,11 +38,10 @@ export async function leaderboard(_, signal) {
   });
   signal.addEventListener("abort", live.end);
 
-  const title = text("board.title");
   const content = element(
     "section",
     { class: "board-view" },
-    element("div", { class: "section-head" }, element("h1", { tabindex: "-1" }, title), phase.node),
+    element("div", { class: "section-head" }, heading, phase.node),
     element("p", { class: "lead" }, text("board.lead")),
     list.node,
   );

@@ -66,6 +66,12 @@ test("sockets that are cut again and again lead to growing pauses, and to asking
   assert.equal(state.phase, "polling");
 });
 
+test("what failed without a network is not held against one that is there again", () => {
+  assert.deepEqual(run(START, failed, failed, failed, failed, "online"), START);
+  const live = run(START, failed, "opened");
+  assert.equal(run(live, "online"), live);
+});
+
 test("of a network that is gone is told only what is lost", () => {
   const said = (isOnline, ...events) => phaseSaid(run(START, ...events), isOnline);
   assert.deepEqual([said(false), said(false, "opened")], ["connecting", "live"]);

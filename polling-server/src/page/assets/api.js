@@ -2,6 +2,10 @@
 
 /** Seconds that the server may wait for the outcome of a vote before it answers. */
 const OUTCOME_WAIT = 10;
+/** Milliseconds in which what is asked again and again has to be answered. Where nobody answers, a browser itself waits for minutes. */
+const READ_WITHIN = 10_000;
+/** The same for a vote, and for what became of it: no harm is done by sending it again. */
+const VOTE_WITHIN = 1000 * OUTCOME_WAIT + READ_WITHIN;
 
 /** A refusal of the server (RFC 9457), or, without a status, a server that was not reached. */
 export class Problem extends Error {
@@ -23,7 +27,7 @@ export class Problem extends Error {
   }
 }
 
-async function send(path, { token, body, prefer, ...options } = {}) {
+async function send(path, { token, body, prefer, within, ...options } = {}) {
   const headers = new Headers({ Accept: "application/json" });
   if (token) {
     headers.set("Authorization", `Bearer ${token}`);
@@ -37,6 +41,9 @@ async function send(path, { token, body, prefer, ...options } = {}) {
   }
   if (options.accept) {
     headers.set("Accept", options.accept);
+  }
+  if (within) {
+    options.signal = AbortSignal.timeout(within);
   }
   let answer;
   try {
@@ -68,13 +75,14 @@ function query(parameters) {
 }
 
 export const createPoll = (draft, key) => json("/polls", { method: "POST", body: draft, token: key });
-export const listPolls = (parameters) => json(`/polls${query(parameters)}`);
-export const readPoll = (id, token) => json(`/polls/${id}`, { token });
+export const listPolls = (parameters) => json(`/polls${query(parameters)}`, { within: READ_WITHIN });
+export const readPoll = (id, token) => json(`/polls/${id}`, { token, within: READ_WITHIN });
 export const closePoll = (id, token) => json(`/polls/${id}/close`, { method: "POST", token });
 export const archivePoll = (id, token) => send(`/polls/${id}`, { method: "DELETE", token });
 export const exportPoll = async (id, token) => (await send(`/polls/${id}/export.csv`, { token, accept: "text/csv" })).blob();
 export const readHistory = (id, token) => json(`/polls/${id}/history`, { token });
-export const readLeaderboard = (limit) => json(`/leaderboard${query({ limit })}`);
-export const castVote = (id, vote) => json(`/polls/${id}/vote`, { method: "POST", body: vote });
-export const retractVote = (id, name) => json(`/polls/${id}/vote${query({ vote_id: name })}`, { method: "DELETE" });
-export const readReceipt = (receipt) => json(`/receipts/${receipt}`, { prefer: `wait=${OUTCOME_WAIT}` });
+export const readLeaderboard = (limit) => json(`/leaderboard${query({ limit })}`, { within: READ_WITHIN });
+export const castVote = (id, vote) => json(`/polls/${id}/vote`, { method: "POST", body: vote, within: VOTE_WITHIN });
+export const retractVote = (id, name) =>
+  json(`/polls/${id}/vote${query({ vote_id: name })}`, { method: "DELETE", within: VOTE_WITHIN });
+export const readReceipt = (receipt) => json(`/receipts/${receipt}`, { prefer: `wait=${OUTCOME_WAIT}`, within: VOTE_WITHIN });

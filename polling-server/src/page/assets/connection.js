@@ -15,7 +15,7 @@ export const START = { phase: "connecting", failures: 0 };
  * What comes after an event:
  *
  * - `opened`: a socket is open; `closed` (with `lasted`, milliseconds open): it is gone, or never opened;
- * - `retry`: the pause is over, or cut short; `ended`: nothing more will come.
+ * - `retry`: the pause is over, or cut short; `online`: the browser has a network again; `ended`: nothing more will come.
  *
  * Phases: `connecting`, `live`, `waiting` (for the next attempt), `polling` (the same, while asking every few seconds), `ended`.
  */
@@ -32,6 +32,8 @@ export function after(state, event) {
     }
     case "retry":
       return { ...state, phase: state.failures >= POLL_AFTER ? "polling" : "connecting" };
+    case "online":
+      return state.phase === "live" ? state : START;
     case "ended":
       return { ...state, phase: "ended" };
     default:
@@ -41,7 +43,7 @@ export function after(state, event) {
 
 /**
  * What there is to say of it: its phase, or `offline` when it is lost and the browser says that it has no network. That is a word and no
- * more: a server on the same machine is reached without one, so nothing is cut, and what is lost is tried again all the same.
+ * more: a server on the same machine is reached without one, so nothing that works is cut, and what is lost is tried again all the same.
  */
 export function phaseSaid({ phase, failures }, isOnline) {
   const isLost = failures > 0 && phase !== "live" && phase !== "ended";

@@ -2,9 +2,12 @@
 
 import { pauseAfter, pauseSaid } from "./backoff.js";
 import { START, after, phaseSaid } from "./connection.js";
+import { pulse } from "./pulse.js";
 
 /** Milliseconds between questions while no socket can be had. */
 const ASK_INTERVAL = 3000;
+/** Milliseconds in which a socket has to open. Where nobody answers, a browser itself waits for minutes. */
+const OPEN_WITHIN = 10_000;
 /** The status of what the server cannot do now, and may be able to do soon. */
 const UNAVAILABLE = 503;
 
@@ -13,7 +16,7 @@ const UNAVAILABLE = 503;
  *
  * - `onFrame(frame)`, `onPhase(phase)` (see `phaseSaid`), `greeting()`: what to send when a socket opens, or null, and again when the
  *   server could not do all of it;
- * - `ask()`: gets the same by GET; its failures are no news.
+ * - `ask()`: gets the same by GET, and answers whether there was any news in it; its failures are none.
  *
  * Answers `{say, again, end}`: send something, begin anew (when the viewer may see more than before), stop.
  */
@@ -22,10 +25,13 @@ export function follow(path, handlers) {
   let said = null;
   let socket = null;
   let openedAt = null;
+  let opening = null;
   let retry = null;
   let greeting = null;
   let refusals = 0;
   let asking = null;
+  let isAsking = false;
+  const heart = pulse(handlers.ask, lose);
 
   function on(event) {
     state = after(state, event);
@@ -46,7 +52,14 @@ export function follow(path, handlers) {
     }
   }
 
-  const ask = () => handlers.ask().catch(() => {});
+  /** One question at a time: those that get no answer would leave no connection for a vote. */
+  async function ask() {
+    if (!isAsking) {
+      isAsking = true;
+      await handlers.ask().catch(() => {});
+      isAsking = false;
+    }
+  }
 
   function greet() {
     greeting = null;
@@ -71,14 +84,18 @@ export function follow(path, handlers) {
     const made = new WebSocket(address);
     socket = made;
     openedAt = null;
+    opening = setTimeout(lose, OPEN_WITHIN);
     // A socket that was replaced still closes, and that is nobody's business any more.
     const isOurs = (act) => (event) => made === socket && act(event);
     made.onopen = isOurs(() => {
+      clearTimeout(opening);
       openedAt = performance.now();
+      heart.heard();
       on({ type: "opened" });
       greet();
     });
     made.onmessage = isOurs((message) => {
+      heart.heard();
       const frame = JSON.parse(message.data);
       if (frame.type !== "error") {
         refusals = 0;
@@ -87,13 +104,22 @@ export function follow(path, handlers) {
       }
       handlers.onFrame(frame);
     });
-    made.onclose = isOurs(({ reason }) => {
-      socket = null;
-      on({ type: "closed", lasted: openedAt === null ? 0 : performance.now() - openedAt });
-      if (state.phase === "waiting" || state.phase === "polling") {
-        retry = setTimeout(reconnect, pauseSaid(reason) ?? pauseAfter(state.failures));
-      }
-    });
+    made.onclose = isOurs(({ reason }) => closed(pauseSaid(reason)));
+  }
+
+  function closed(pause = null) {
+    forgetTimers();
+    socket = null;
+    on({ type: "closed", lasted: openedAt === null ? 0 : performance.now() - openedAt });
+    if (state.phase === "waiting" || state.phase === "polling") {
+      retry = setTimeout(reconnect, pause ?? pauseAfter(state.failures));
+    }
+  }
+
+  /** Gives up a socket that leads nowhere: its end may not be told for minutes. */
+  function lose() {
+    drop();
+    closed();
   }
 
   function reconnect() {
@@ -102,6 +128,8 @@ export function follow(path, handlers) {
   }
 
   function forgetTimers() {
+    heart.stop();
+    clearTimeout(opening);
     clearTimeout(retry);
     clearTimeout(greeting);
     retry = null;
@@ -116,8 +144,13 @@ export function follow(path, handlers) {
   }
 
   function hurry() {
-    if (retry !== null && document.visibilityState === "visible") {
+    if (document.visibilityState !== "visible") {
+      return;
+    }
+    if (retry !== null) {
       reconnect();
+    } else {
+      heart.wake();
     }
   }
 
@@ -129,9 +162,19 @@ export function follow(path, handlers) {
     }
   }
 
-  // In another network, a socket that seems open may lead nowhere.
-  addEventListener("online", again);
-  addEventListener("offline", sayPhase);
+  /** In another network, a socket that seems open may lead nowhere, and what failed in the one before says nothing. */
+  function online() {
+    on({ type: "online" });
+    again();
+  }
+
+  function offline() {
+    sayPhase();
+    heart.doubt();
+  }
+
+  addEventListener("online", online);
+  addEventListener("offline", offline);
   document.addEventListener("visibilitychange", hurry);
   sayPhase();
   connect();
@@ -146,8 +189,8 @@ export function follow(path, handlers) {
     end() {
       on({ type: "ended" });
       drop();
-      removeEventListener("online", again);
-      removeEventListener("offline", sayPhase);
+      removeEventListener("online", online);
+      removeEventListener("offline", offline);
       document.removeEventListener("visibilitychange", hurry);
     },
   };

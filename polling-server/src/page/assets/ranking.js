@@ -13,12 +13,16 @@ import { text } from "./texts.js";
 const MOVED_FOR = 5000;
 const ARROWS = { up: "▲", down: "▼" };
 
-/** A list of at most `limit` entries: `{node, update(entries)}`. `heading` has the focus when the last row goes that had it. */
+/**
+ * A list of at most `limit` entries: `{node, update(entries)}`, which answers whether they differ from those before. `heading` has the focus when the last row
+ * goes that had it.
+ */
 export function ranking(limit, heading) {
   const list = element("ol", { class: "board" });
   const empty = element("p", { class: "soft" }, text("board.empty"));
   const rows = new Map();
   let ranks = null;
+  let known = null;
   return {
     node: element("div", {}, list, empty),
     update(all) {
@@ -44,6 +48,9 @@ export function ranking(limit, heading) {
       ranks = ranksOf(entries);
       [...rows.keys()].filter((key) => !ranks.has(key)).forEach((key) => rows.delete(key));
       empty.hidden = entries.length > 0;
+      const former = known;
+      known = JSON.stringify(entries.map((entry) => [keyOf(entry), entry.votes]));
+      return known !== former;
     },
   };
 }

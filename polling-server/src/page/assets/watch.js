@@ -3,7 +3,7 @@
 import { readPoll } from "./api.js";
 import { follow } from "./live.js";
 import { owner } from "./memory.js";
-import { positionOf, withAnswer, withFrame } from "./results.js";
+import { isNewer, positionOf, withAnswer, withFrame } from "./results.js";
 import { throttle } from "./throttle.js";
 
 /** Milliseconds between questions for what the socket does not show. */
@@ -12,7 +12,8 @@ const REFRESH_INTERVAL = 1000;
 /**
  * Watches a poll until `signal` ends it. `handlers`: `onChange(poll)`, `onPhase(phase)`, `onViewers(count)`, `onGone()`.
  *
- * Answers `{refresh, again}`: ask at once; the same with a new socket, because this viewer may now see more.
+ * Answers `{refresh, again}`: ask at once, and answer whether there was news; the same with a new socket, because this viewer may now
+ * see more.
  */
 export function watchPoll(first, handlers, signal) {
   let poll = first;
@@ -31,7 +32,10 @@ export function watchPoll(first, handlers, signal) {
 
   async function refresh() {
     try {
-      take(withAnswer(poll, await readPoll(poll.id, owner.read(poll.id))));
+      const answer = await readPoll(poll.id, owner.read(poll.id));
+      const isNews = isNewer(answer.results, poll.results);
+      take(withAnswer(poll, answer));
+      return isNews;
     } catch (problem) {
       if (problem.status === 404 && !signal.aborted) {
         leave();

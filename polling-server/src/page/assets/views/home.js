@@ -9,7 +9,7 @@ import { pollPath } from "../link.js";
 import { follow } from "../live.js";
 import { phaseMark } from "../phase.js";
 import { ranking } from "../ranking.js";
-import { areShown, leaders, withAnswer, withFrame } from "../results.js";
+import { areShown, isNewer, leaders, withAnswer, withFrame } from "../results.js";
 import { stateChip, timeNote } from "../summary.js";
 import { problemText, text } from "../texts.js";
 
@@ -86,8 +86,8 @@ export async function home(_, signal, kept) {
     follow(() => "/live", {
       async ask() {
         const [page, { entries }] = await Promise.all([listPolls({ ...parameters(), cursor: null }), readLeaderboard(PLACES)]);
-        page.polls.forEach((poll) => rows.get(poll.id)?.answer(poll));
-        board.update(entries);
+        const news = page.polls.map((poll) => rows.get(poll.id)?.answer(poll));
+        return board.update(entries) || news.includes(true);
       },
       onPhase: phase.set,
       greeting: () => ({ subscribe: watched(), leaderboard: true }),
@@ -274,8 +274,11 @@ function pollRow(first) {
     take(frame) {
       change(withFrame(poll, frame));
     },
+    /** Whether there is news in it. */
     answer(answer) {
+      const isNews = isNewer(answer.results, poll.results);
       change(withAnswer(poll, answer));
+      return isNews;
     },
   };
 }

@@ -19,12 +19,13 @@ export async function leaderboard(_, signal) {
   let leader = null;
 
   function draw({ entries }) {
-    list.update(entries);
+    const isNews = list.update(entries);
     const first = entries.length > 0 ? keyOf(entries[0]) : null;
     if (first !== leader && first !== null) {
       announceStanding(text("board.said", { option: entries[0].text, votes: text("count.votes", { count: entries[0].votes }) }));
     }
     leader = first;
+    return isNews;
   }
 
   draw(await readLeaderboard(ENTRIES));

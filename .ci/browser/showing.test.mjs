@@ -357,8 +357,8 @@ async function views() {
 const LOOKS = {
   light: { colorScheme: "light", viewport: { width: 1280, height: 900 } },
   dark: { colorScheme: "dark", viewport: { width: 1280, height: 900 } },
-  german: { locale: "de-DE", viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true },
-  phone: { colorScheme: "light", viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true },
+  german: { locale: "de-DE", viewport: { width: 360, height: 780 }, isMobile: true, hasTouch: true },
+  phone: { colorScheme: "light", viewport: { width: 360, height: 780 }, isMobile: true, hasTouch: true },
 };
 
 test("no view keeps anybody out, in light and dark and on a phone", async (context) => {

@@ -60,10 +60,10 @@ const PAGES: &[File] = files! {
 /// What the page is made of.
 const PARTS: &[File] = folder! {
     "assets/" => "/assets/":
-    "announce.js" "api.js" "arrange.js" "backoff.js" "ballot.js" "board.js" "cast.js" "chart.js" "connection.js" "copy.js"
-    "dialog.js" "dom.js" "early.js" "flip.js" "focus.js" "format.js" "history.js" "link.js" "live.js" "main.js" "memory.js" "options.js"
-    "owner.js" "phase.js" "pulse.js" "qr.js" "ranking.js" "results.js" "router.js" "share.js" "shell.js" "speech.js" "standing.js"
-    "summary.js" "texts.js" "throttle.js" "watch.js"
+    "announce.js" "api.js" "arrange.js" "backoff.js" "ballot.js" "board.js" "card.js" "cast.js" "chart.js" "connection.js"
+    "copy.js" "dialog.js" "dom.js" "early.js" "flip.js" "focus.js" "format.js" "history.js" "link.js" "live.js" "main.js"
+    "memory.js" "options.js" "owner.js" "phase.js" "pulse.js" "qr.js" "ranking.js" "results.js" "router.js" "share.js"
+    "shell.js" "speech.js" "standing.js" "summary.js" "texts.js" "throttle.js" "watch.js"
     "texts/de.js" "texts/en.js"
     "views/create.js" "views/embed.js" "views/failed.js" "views/home.js" "views/leaderboard.js" "views/poll.js" "views/present.js"
     "style/base.css" "style/controls.css" "style/poll.css" "style/show.css" "style/views.css"

@@ -14,8 +14,8 @@ const MOVED_FOR = 5000;
 const ARROWS = { up: "▲", down: "▼" };
 
 /**
- * A list of at most `limit` entries: `{node, update(entries)}`, which answers whether they differ from those before. `heading` has the focus when the last row
- * goes that had it.
+ * A list of at most `limit` entries: `{node, update(entries)}`, which answers whether they differ from those before. `heading` has the
+ * focus when the last row goes that had it.
  */
 export function ranking(limit, heading) {
   const list = element("ol", { class: "board" });

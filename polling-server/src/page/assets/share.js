@@ -1,5 +1,6 @@
 // The ways in which a poll is passed on.
 
+import { heightOf } from "./card.js";
 import { copyField } from "./copy.js";
 import { element } from "./dom.js";
 import { pollPath } from "./link.js";
@@ -16,8 +17,6 @@ export function votingLink(poll) {
 
 /** The panel with link, code, presentation and frame. */
 export function sharePanel(poll) {
-  const source = location.origin + pollPath(poll.id, "embed");
-  const frame = `<iframe src="${source}" width="100%" height="420" title="${escaped(poll.question)}"></iframe>`;
   return element(
     "section",
     { class: "panel share", "aria-labelledby": "share-title" },
@@ -26,8 +25,22 @@ export function sharePanel(poll) {
     copyField(text("share.link"), votingLink(poll)),
     LOCAL.includes(location.hostname) ? element("p", { class: "note" }, text("share.local")) : null,
     element("a", { class: "button", href: pollPath(poll.id, "present") }, text("share.present")),
-    element("details", {}, element("summary", {}, text("share.embed")), copyField(text("share.frame"), frame)),
+    frameOffer(poll),
   );
+}
+
+/** The HTML of a frame. How high it has to be is found out by drawing it, so this is done for those who want to have it. */
+function frameOffer(poll) {
+  const summary = element("summary", {}, text("share.embed"));
+  const node = element("details", {}, summary);
+  node.addEventListener("toggle", () => node.append(copyField(text("share.frame"), frameOf(poll))), { once: true });
+  return node;
+}
+
+function frameOf(poll) {
+  const source = location.origin + pollPath(poll.id, "embed");
+  const title = escaped(poll.question);
+  return `<iframe src="${source}" width="100%" height="${heightOf(poll)}" style="border: 0" title="${title}"></iframe>`;
 }
 
 function escaped(words) {

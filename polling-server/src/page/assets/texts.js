@@ -30,6 +30,17 @@ export function speak(tag) {
   document.documentElement.lang = tag;
 }
 
+/** What `make` answers when it is called in this language, which the page itself does not speak for that. */
+export function inLanguage(tag, make) {
+  const former = current;
+  current = tag;
+  try {
+    return make();
+  } finally {
+    current = former;
+  }
+}
+
 /**
  * The text of this name. `{NAME}` in it is replaced from `values`, numbers in the way of the language; a text with several forms
  * is chosen by `values.count`.

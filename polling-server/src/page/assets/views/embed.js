@@ -3,67 +3,28 @@
 
 import { announceStanding } from "../announce.js";
 import { readPoll } from "../api.js";
-import { element, unseen } from "../dom.js";
-import { pollPath } from "../link.js";
-import { optionList } from "../options.js";
-import { phaseMark } from "../phase.js";
-import { areShown } from "../results.js";
-import { resultText, stateChip, timeNote } from "../summary.js";
-import { text } from "../texts.js";
+import { card } from "../card.js";
+import { resultText } from "../summary.js";
 import { watchPoll } from "../watch.js";
 import { gone } from "./failed.js";
 
 export async function embed(route, signal) {
-  let shown = await readPoll(route.id);
-  const phase = phaseMark();
-  const meta = element("p", { class: "meta" });
-  const hidden = element("p", { class: "soft" });
-  const list = optionList(shown);
-  const words = element("span");
-  const link = element(
-    "a",
-    { class: "button primary", href: pollPath(shown.id), target: "_blank", rel: "noopener" },
-    words,
-    unseen(` (${text("embed.new")})`),
-  );
-
-  function draw() {
-    meta.replaceChildren(
-      ...[stateChip(shown), element("span", {}, text("count.voters", { count: shown.results.voters })), timeNote(shown)].filter(
-        Boolean,
-      ),
-    );
-    list.update(shown);
-    words.textContent = text(shown.state === "open" ? "embed.vote" : "embed.open");
-    hidden.hidden = areShown(shown);
-    hidden.textContent = areShown(shown) ? "" : text(`results.hidden.${shown.results_visibility}`);
-  }
-
+  const first = await readPoll(route.id);
+  const { node, phase, update } = card(first);
   watchPoll(
-    shown,
+    first,
     {
       onPhase: phase.set,
       onViewers() {},
       onChange(next) {
-        shown = next;
-        draw();
-        announceStanding(resultText(shown));
+        update(next);
+        announceStanding(resultText(next));
       },
       async onGone() {
-        content.replaceChildren((await gone(route)).content);
+        node.replaceChildren((await gone(route)).content);
       },
     },
     signal,
   );
-  draw();
-
-  const content = element(
-    "article",
-    { class: "embed-view" },
-    element("h1", { tabindex: "-1" }, shown.question),
-    list.node,
-    hidden,
-    element("div", { class: "embed-foot" }, meta, phase.node, link),
-  );
-  return { title: shown.question, content };
+  return { title: first.question, content: node };
 }

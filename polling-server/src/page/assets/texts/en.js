@@ -51,7 +51,7 @@ export const en = {
   "count.votes": { one: "{count} vote", other: "{count} votes" },
   "count.viewers": { one: "{count} watching", other: "{count} watching" },
   "label.voters": { one: "voter", other: "voters" },
-  "label.viewers": "watching now",
+  "label.viewers": { one: "watching now", other: "watching now" },
   "time.opens": "opens {when}",
   "time.closes": "closes {when}",
   "time.closed": "closed {when}",

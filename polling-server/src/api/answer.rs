@@ -116,13 +116,24 @@ pub(crate) fn with_header(mut response: MetaResponse, name: &str, description: &
 
 /// A body of JSON that nobody may use again without asking.
 pub(crate) fn json_response(status: StatusCode, body: &impl Serialize) -> Result<Response, Problem> {
-    let bytes = serde_json::to_vec(body).map_err(|error| {
-        tracing::error!(error = &error as &dyn std::error::Error, "an answer could not be written");
-        Problem::new(ProblemKind::Internal)
-    })?;
+    let mut bytes = Vec::new();
+    append_json(&mut bytes, body)?;
+    Ok(json_bytes_response(status, bytes))
+}
+
+/// The same of a body that is JSON already.
+pub(crate) fn json_bytes_response(status: StatusCode, bytes: Vec<u8>) -> Response {
     let mut response = Response::builder().status(status).body(bytes);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    Ok(response)
+    response
+}
+
+/// Writes a value behind what was written before.
+pub(crate) fn append_json(bytes: &mut Vec<u8>, value: &impl Serialize) -> Result<(), Problem> {
+    serde_json::to_writer(bytes, value).map_err(|error| {
+        tracing::error!(error = &error as &dyn std::error::Error, "an answer could not be written");
+        Problem::new(ProblemKind::Internal)
+    })
 }

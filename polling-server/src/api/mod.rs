@@ -17,6 +17,7 @@ mod leaderboard;
 mod live_document;
 pub(crate) mod negotiation;
 pub(crate) mod operations;
+mod page_writer;
 pub(crate) mod parameter;
 mod poll_answers;
 pub(crate) mod poll_body;

@@ -7,11 +7,11 @@ use poem::http::StatusCode;
 use poem_openapi::Object;
 use polling_core::clock::Timestamp;
 use polling_core::model::PollId;
-use polling_core::store::{CreationOrder, PollFilter, PollSnapshot};
-use serde::Serialize;
+use polling_core::store::{CreationOrder, PollFilter};
 
-use super::answer::json_response;
+use super::answer::json_bytes_response;
 use super::cursor::{Cursor, ListQuery, Place};
+use super::page_writer::PageWriter;
 use super::parameter::{QueryErrors, Sort};
 use super::problem::Problem;
 use super::problem_kind::ProblemKind;
@@ -20,14 +20,18 @@ use super::store_calls;
 use super::types::PollBody;
 use crate::service::Service;
 
+/// Polls that are read from the store at once, at most. The largest polls take some 80 KB each, so a page of a hundred would be read as
+/// 8 MB of which most is left for the pages behind it; a page of usual length is still read at once, with the poll that tells whether
+/// there is another.
+const POLLS_READ_AT_ONCE: usize = 21;
+
 /// A page of polls.
-#[derive(Debug, Serialize, Object)]
+#[derive(Debug, Object)]
 #[oai(rename = "PollPage", read_only_all)]
 pub(crate) struct PollPage {
     /// The polls, with the results that everybody may see.
     pub(crate) polls: Vec<PollBody>,
     /// Pass it as `cursor`, with the same filters, to get the next page; absent on the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[oai(skip_serializing_if_is_none)]
     pub(crate) next_cursor: Option<String>,
 }
@@ -54,14 +58,14 @@ pub(crate) async fn list(service: &Service, rankings: &Rankings, request: PageRe
             })?),
         };
     let listed_at = cursor.map_or(now, |cursor| cursor.listed_at);
-    let (snapshots, next) = match request.query.sort {
-        Sort::Votes => ranked_page(service, rankings, &request, cursor, listed_at).await?,
-        Sort::Newest => created_page(service, &request, CreationOrder::NewestFirst, cursor, listed_at).await?,
-        Sort::Oldest => created_page(service, &request, CreationOrder::OldestFirst, cursor, listed_at).await?,
+    let mut page = PageWriter::new(request.limit, now);
+    let next = match request.query.sort {
+        Sort::Votes => ranked_page(service, rankings, &request, cursor, listed_at, &mut page).await?,
+        Sort::Newest => created_page(service, &request, CreationOrder::NewestFirst, cursor, listed_at, &mut page).await?,
+        Sort::Oldest => created_page(service, &request, CreationOrder::OldestFirst, cursor, listed_at, &mut page).await?,
     };
-    let polls = snapshots.iter().map(|snapshot| PollBody::new(snapshot, now, snapshot.poll.results_are_public(now)));
     let next_cursor = next.map(|place| Cursor { listed_at, place }.seal(&request.query));
-    json_response(StatusCode::OK, &PollPage { polls: polls.collect(), next_cursor })
+    Ok(json_bytes_response(StatusCode::OK, page.finish(next_cursor.as_deref())?))
 }
 
 fn filter(query: &ListQuery) -> PollFilter {
@@ -74,36 +78,46 @@ fn refused_cursor(detail: &'static str) -> Problem {
     errors.check().err().unwrap_or_else(|| Problem::new(ProblemKind::Validation))
 }
 
-/// A page in the order of creation, which never changes, so the last poll of a page says where the next one begins.
+/// Fills a page in the order of creation, which never changes, so the last poll of a page says where the next one begins.
 async fn created_page(
     service: &Service,
     request: &PageRequest,
     order: CreationOrder,
     cursor: Option<Cursor>,
     listed_at: Timestamp,
-) -> Result<(Vec<PollSnapshot>, Option<Place>), Problem> {
-    let after = cursor.and_then(|cursor| match cursor.place {
+    page: &mut PageWriter,
+) -> Result<Option<Place>, Problem> {
+    let mut last = cursor.and_then(|cursor| match cursor.place {
         Place::After(poll) => Some(poll),
         Place::Rank { .. } => None,
     });
-    let (polls, filter, limit) = (Arc::clone(&service.polls), filter(&request.query), request.limit);
-    // One more than asked for tells whether there is a next page.
-    let call = async move { polls.list(&filter, order, after, limit + 1, listed_at).await };
-    let mut snapshots = store_calls::read(service, call).await?;
-    let has_more = snapshots.len() > limit;
-    snapshots.truncate(limit);
-    let last = snapshots.last().filter(|_| has_more).map(|snapshot| Place::After(snapshot.poll.id));
-    Ok((snapshots, last))
+    loop {
+        // One more than there is room for tells whether there is a next page.
+        let count = (page.room() + 1).min(POLLS_READ_AT_ONCE);
+        let (polls, filter, after) = (Arc::clone(&service.polls), filter(&request.query), last);
+        let snapshots =
+            store_calls::read(service, async move { polls.list(&filter, order, after, count, listed_at).await }).await?;
+        for snapshot in &snapshots {
+            if !page.add(snapshot)? {
+                return Ok(last.map(Place::After));
+            }
+            last = Some(snapshot.poll.id);
+        }
+        if snapshots.len() < count {
+            return Ok(None);
+        }
+    }
 }
 
-/// A page in the order of votes as it was when the first page was read.
+/// Fills a page in the order of votes as it was when the first page was read.
 async fn ranked_page(
     service: &Service,
     rankings: &Rankings,
     request: &PageRequest,
     cursor: Option<Cursor>,
     listed_at: Timestamp,
-) -> Result<(Vec<PollSnapshot>, Option<Place>), Problem> {
+    page: &mut PageWriter,
+) -> Result<Option<Place>, Problem> {
     let (kept, ranking, start) = match cursor.map(|cursor| cursor.place) {
         Some(Place::Rank { ranking: name, shown }) => {
             let expired = "has expired: begin again without a cursor";
@@ -116,33 +130,28 @@ async fn ranked_page(
             (None, store_calls::read(service, call).await?.into(), 0)
         }
     };
-    let (snapshots, shown) = read_ranked(service, &ranking, start, request.limit).await?;
+    let shown = read_ranked(service, &ranking, start, page).await?;
     if shown >= ranking.len() {
-        return Ok((snapshots, None));
+        return Ok(None);
     }
     let name = kept.unwrap_or_else(|| rankings.keep(ranking));
-    Ok((snapshots, Some(Place::Rank { ranking: name, shown: u32::try_from(shown).unwrap_or(u32::MAX) })))
+    Ok(Some(Place::Rank { ranking: name, shown: u32::try_from(shown).unwrap_or(u32::MAX) }))
 }
 
-/// Reads polls of a ranking until there are `limit`; passes over those that were archived since. Answers how far it came.
-async fn read_ranked(
-    service: &Service,
-    ranking: &[PollId],
-    start: usize,
-    limit: usize,
-) -> Result<(Vec<PollSnapshot>, usize), Problem> {
-    let mut snapshots = Vec::with_capacity(limit);
+/// Fills a page with polls of a ranking; passes over those that were archived since. Answers how far it came.
+async fn read_ranked(service: &Service, ranking: &[PollId], start: usize, page: &mut PageWriter) -> Result<usize, Problem> {
     let mut shown = start;
     for &poll in ranking.get(start..).unwrap_or_default() {
-        if snapshots.len() == limit {
+        if page.room() == 0 {
             break;
         }
         match store_calls::existing_poll(service, Some(poll)).await {
-            Ok(view) => snapshots.push(view.snapshot().clone()),
+            Ok(view) if page.add(view.snapshot())? => {}
+            Ok(_) => break,
             Err(problem) if problem.kind() == ProblemKind::PollNotFound => {}
             Err(problem) => return Err(problem),
         }
         shown += 1;
     }
-    Ok((snapshots, shown))
+    Ok(shown)
 }

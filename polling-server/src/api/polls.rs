@@ -79,7 +79,7 @@ impl Polls {
         q: Query<Option<Given<SearchText>>>,
         /// In which order: `newest` (default), `oldest`, or `votes`, most voters first.
         sort: Query<Option<Given<Sort>>>,
-        /// How many polls a page has; 20 by default.
+        /// How many polls a page has, at most; 20 by default. A page of very large polls has fewer, and a `next_cursor`.
         limit: Query<Option<Given<PageLimit>>>,
         /// The `next_cursor` of the page before.
         cursor: Query<Option<Given<Token>>>,

@@ -172,3 +172,38 @@ async fn a_cursor_is_worth_nothing_for_another_list() {
         assert_eq!(server.get(&format!("/polls?cursor={cursor}")).send().await.expect_errors(), ["cursor"], "{cursor}");
     }
 }
+
+#[tokio::test]
+async fn a_page_ends_early_before_it_is_too_large_and_none_is_lost() {
+    let server = Server::start();
+    let options: Vec<String> = (0..100).map(|number| format!("{number:03}{}", "\u{1f5f3}".repeat(197))).collect();
+    let mut polls = Vec::new();
+    for _ in 0..9 {
+        polls.push(server.create(json!({ "options": options })).await);
+        server.advance(1);
+    }
+    let mut expected = ids(&polls);
+    let page = server.get("/polls?limit=100").send().await;
+    assert!(page.bytes.len() <= 260 * 1024, "{} bytes", page.bytes.len());
+    let page = page.expect(200);
+    assert_eq!((page["polls"].as_array().map(Vec::len), page["next_cursor"].is_string()), (Some(3), true));
+    for sort in ["oldest", "votes"] {
+        assert_eq!(walk(&server, &format!("sort={sort}&limit=100"), async |_| ()).await, expected);
+    }
+    expected.reverse();
+    assert_eq!(walk(&server, "limit=100", async |_| ()).await, expected);
+}
+
+#[tokio::test]
+async fn a_long_page_is_read_piece_by_piece() {
+    let server = Server::start();
+    let mut expected = ids(&some_polls(&server, 64).await);
+    for limit in [20, 21, 22, 42, 63, 64, 100] {
+        let page = server.get(&format!("/polls?sort=oldest&limit={limit}")).send().await.expect(200);
+        let count = limit.min(64);
+        assert_eq!((page["polls"].as_array().map(Vec::len), page.get("next_cursor").is_some()), (Some(count), limit < 64));
+        assert_eq!(walk(&server, &format!("sort=oldest&limit={limit}"), async |_| ()).await, expected);
+    }
+    expected.reverse();
+    assert_eq!(walk(&server, "limit=43", async |_| ()).await, expected);
+}

@@ -1,6 +1,7 @@
 //! The configuration of the server: what can be set, and what it means once it has been checked.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -305,6 +306,7 @@ impl Reader<'_> {
             header_timeout: header_timeout?,
             body_timeout: body_timeout?,
             write_timeout: WRITE_TIMEOUT,
+            write_bytes_per_second_min: WRITE_BYTES_PER_SECOND_MIN,
         })
     }
 
@@ -363,6 +365,9 @@ impl Reader<'_> {
 /// How long a client may take no byte of its answer: longer than any network hiccup that TCP survives in practice, short
 /// enough to free what the connection holds.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many bytes a second a client takes of its answer, at least: half of what the slowest mobile networks bring. The largest list is
+/// taken within minutes then, and who takes less only holds a place that others wait for.
+const WRITE_BYTES_PER_SECOND_MIN: NonZeroU64 = NonZeroU64::new(2 * 1024).unwrap();
 
 const ADDRESS: &str = "an address with a port, like 127.0.0.1:8080, [::]:8080 or localhost:8080";
 

@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,11 +33,12 @@ use tower::Layer;
 
 use crate::transport::body::{Fate, TimelyBody};
 use crate::transport::client_address::TrustedProxies;
+use crate::transport::cors;
 use crate::transport::flow::Flow;
 use crate::transport::refusal::{explanation, last_problem, problem_bytes};
 use crate::transport::requests::{Requests, method_number};
 use crate::transport::served::{Answered, Ends, Served};
-use crate::transport::{cors, wire::Wire};
+use crate::transport::wire::{Pace, Wire};
 
 /// Bytes of a request's head with its first line, at most: cookies and tokens fit, floods do not. Beyond it: 431. hyper
 /// itself refuses more than 100 fields with the same status.
@@ -73,6 +75,8 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// How long a client may take no byte of an answer.
     pub write_timeout: Duration,
+    /// How many bytes of an answer it has to take in a second, on the average and beside that time. Not of what has no end.
+    pub write_bytes_per_second_min: NonZeroU64,
 }
 
 /// How requests are taken.
@@ -216,7 +220,8 @@ impl<S: Served> Server<S> {
                 async move { Ok::<_, Infallible>(shared.respond(request, &peer).await) }
             });
             let service = TowerToHyperService::new(tower::util::option_layer(cors).layer(service));
-            let wire = Wire::new(stream, limits.write_timeout, flow.clone());
+            let pace = Pace { stall_timeout: limits.write_timeout, bytes_per_second_min: limits.write_bytes_per_second_min };
+            let wire = Wire::new(stream, pace, flow.clone());
             let mut connection = http.serve_connection(wire, service).with_upgrades();
             let ended = tokio::select! {
                 biased;

@@ -47,6 +47,12 @@ impl Flow {
         self.0.place.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
+    /// Whether the connection has a place that others wait for.
+    #[must_use]
+    pub fn has_place(&self) -> bool {
+        self.0.place.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// For a body: it gives the connection something to send.
     pub fn note_sending(&self) {
         self.0.is_sending.store(true, Ordering::Release);

@@ -1,10 +1,11 @@
 //! A connection's bytes, watched for three things that hyper leaves to its caller.
 //!
-//! A client that takes no bytes is given up after a time, and one that hangs up while it is sent a body without an end, at once. And
-//! where hyper refuses what is not a request with a bare status, the bare status is kept back, so that a problem can be sent in its
+//! A client that takes no bytes is given up after a time, or hardly any, and one that hangs up while it is sent a body without an end, at
+//! once. And where hyper refuses what is not a request with a bare status, the bare status is kept back, so that a problem can be sent in its
 //! place.
 
 use std::io::{self, IoSlice};
+use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,16 +15,35 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::flow::Flow;
+
+/// How fast a client has to take its answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// How long it may take no byte.
+    pub stall_timeout: Duration,
+    /// How many bytes of an answer it has to take in a second, on the average and once the time above is over. Without it, a byte now
+    /// and then would hold a connection and the whole rest of the answer as long as the client likes.
+    pub bytes_per_second_min: NonZeroU64,
+}
+
+/// An answer that was not taken at once.
+#[derive(Debug, Clone, Copy)]
+struct Slow {
+    since: Instant,
+    /// Bytes of it that were taken since.
+    taken: u64,
+}
 
 /// A TCP connection under hyper.
 #[derive(Debug)]
 pub struct Wire {
     io: TokioIo<TcpStream>,
-    stall_timeout: Duration,
+    pace: Pace,
     stalled: Option<Pin<Box<Sleep>>>,
+    slow: Option<Slow>,
     /// Everything written so far was flushed, so the next write begins something new.
     between_writes: bool,
     /// The status of the bare refusal that was kept back.
@@ -32,10 +52,10 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Watches `stream`; a write that makes no progress for `stall_timeout` fails. `flow` is told when everything was taken.
+    /// Watches `stream`; a write that does not keep up `pace` fails. `flow` is told when everything was taken.
     #[must_use]
-    pub fn new(stream: TcpStream, stall_timeout: Duration, flow: Flow) -> Self {
-        Self { io: TokioIo::new(stream), stall_timeout, stalled: None, between_writes: true, refusal: None, flow }
+    pub fn new(stream: TcpStream, pace: Pace, flow: Flow) -> Self {
+        Self { io: TokioIo::new(stream), pace, stalled: None, slow: None, between_writes: true, refusal: None, flow }
     }
 
     /// Whether something new can be written, and not the rest of a response.
@@ -56,18 +76,36 @@ impl Wire {
         self.io.into_inner()
     }
 
-    fn bounded<T>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if outcome.is_ready() {
+    fn bounded(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(written) = &outcome {
             self.stalled = None;
             self.between_writes = false;
+            if let (Some(slow), Ok(bytes)) = (&mut self.slow, written) {
+                slow.taken += *bytes as u64;
+            }
             return outcome;
         }
-        let stall_timeout = self.stall_timeout;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall_timeout)));
-        match stalled.as_mut().poll(context) {
-            Poll::Ready(()) => Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes no bytes"))),
-            Poll::Pending => Poll::Pending,
+        if self.stalled.is_none() {
+            let deadline = self.deadline(Instant::now());
+            self.stalled = Some(Box::pin(tokio::time::sleep_until(deadline)));
         }
+        match self.stalled.as_mut().map(|stalled| stalled.as_mut().poll(context)) {
+            Some(Poll::Ready(())) => Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes too little"))),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// Until when to wait for a client that takes nothing `now`.
+    fn deadline(&mut self, now: Instant) -> Instant {
+        let Pace { stall_timeout, bytes_per_second_min } = self.pace;
+        let stalled = now + stall_timeout;
+        // What an upgraded connection and an answer without an end are sent has deadlines of its own, and may take all day.
+        if !self.flow.has_place() {
+            return stalled;
+        }
+        let slow = self.slow.get_or_insert(Slow { since: now, taken: 0 });
+        let earned = Duration::from_millis(slow.taken.saturating_mul(1000) / bytes_per_second_min);
+        stalled.min(slow.since + stall_timeout + earned)
     }
 
     /// Whether the client has ended its side. hyper does not look while it sends a body: the client may still want the rest. Of a body
@@ -144,6 +182,7 @@ impl Write for Wire {
         // hyper flushes only when it has nothing left to write.
         if outcome.is_ready() {
             self.between_writes = true;
+            self.slow = None;
             self.flow.note_taken();
         }
         outcome
@@ -160,7 +199,58 @@ impl Write for Wire {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tokio::net::TcpListener;
+    use tokio::sync::Semaphore;
+
     use super::*;
+
+    const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+    async fn wire() -> Wire {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let stream = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connected");
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a place");
+        let pace = Pace { stall_timeout: STALL_TIMEOUT, bytes_per_second_min: NonZeroU64::new(1000).expect("not zero") };
+        Wire::new(stream, pace, Flow::over(place))
+    }
+
+    fn take(wire: &mut Wire, bytes: usize) {
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        assert!(wire.bounded(&mut context, Poll::Ready(Ok(bytes))).is_ready());
+    }
+
+    #[tokio::test]
+    async fn who_takes_too_little_is_given_up_and_who_keeps_the_pace_is_not() {
+        let (mut wire, start) = (wire().await, Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(wire.deadline(start), after(30), "who takes nothing");
+        take(&mut wire, 10);
+        assert_eq!(wire.deadline(after(29)), start + STALL_TIMEOUT + Duration::from_millis(10), "a few bytes earn little time");
+        take(&mut wire, 1_000_000);
+        assert_eq!(wire.deadline(after(100)), after(130), "a stall is not made longer by what was earned");
+        assert_eq!(wire.deadline(after(1_010)), start + Duration::from_millis(1_030_010));
+    }
+
+    #[tokio::test]
+    async fn every_answer_has_its_own_time() {
+        let (mut wire, start) = (wire().await, Instant::now());
+        wire.deadline(start);
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        assert!(Pin::new(&mut wire).poll_flush(&mut context).is_ready());
+        let later = start + STALL_TIMEOUT * 100;
+        assert_eq!(wire.deadline(later), later + STALL_TIMEOUT);
+    }
+
+    #[tokio::test]
+    async fn what_has_no_end_has_no_pace() {
+        let (mut wire, start) = (wire().await, Instant::now());
+        wire.flow.begin_endless();
+        wire.deadline(start);
+        let later = start + STALL_TIMEOUT * 100;
+        assert_eq!(wire.deadline(later), later + STALL_TIMEOUT);
+    }
 
     #[test]
     fn only_what_hyper_answers_by_itself_is_a_bare_refusal() {

@@ -1,6 +1,7 @@
 //! Connections: how they are served, bounded, and ended.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use polling_server::serve::{Drained, Limits, Transport, serve};
 use polling_server::transport::client_address::{TrustedProxies, client_address, network};
 use polling_server::transport::served::{Plain, Served};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
@@ -23,6 +24,8 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// How long to watch for something that must not happen.
 const A_WHILE: Duration = Duration::from_millis(100);
 const BODY_BYTES_MAX: usize = 1024;
+/// Bytes of an answer that no system takes at once for a client that does not read.
+const LARGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// Lets a test and its handlers wait for each other.
 #[derive(Clone, Default)]
@@ -79,6 +82,11 @@ async fn endless(dropped: Data<&mpsc::UnboundedSender<()>>) -> Response {
 }
 
 #[handler]
+async fn large() -> Vec<u8> {
+    vec![0; LARGE_BYTES]
+}
+
+#[handler]
 async fn echo_socket(socket: WebSocket) -> impl IntoResponse {
     socket.on_upgrade(|mut socket| async move {
         while let Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) = socket.next().await {
@@ -98,7 +106,13 @@ pub(crate) struct Server {
 }
 
 pub(crate) fn transport() -> Transport {
-    let limits = Limits { connections_max: 100, header_timeout: SOON * 3, body_timeout: SOON * 3, write_timeout: SOON * 3 };
+    let limits = Limits {
+        connections_max: 100,
+        header_timeout: SOON * 3,
+        body_timeout: SOON * 3,
+        write_timeout: SOON * 3,
+        write_bytes_per_second_min: NonZeroU64::MIN,
+    };
     Transport { limits, origins: Vec::new(), proxies: TrustedProxies::default(), requests: None }
 }
 
@@ -110,6 +124,7 @@ fn routes(gate: Gate, dropped: mpsc::UnboundedSender<()>) -> impl Served {
         .at("/echo", post(echo))
         .at("/panic", get(panic))
         .at("/endless", get(endless))
+        .at("/large", get(large))
         .at("/socket", get(echo_socket))
         .data(gate)
         .data(dropped);
@@ -304,6 +319,30 @@ async fn a_client_that_takes_no_answer_is_given_up() {
     let mut client = server.connect().await;
     client.send(request("GET", "/endless")).await;
     tokio::time::timeout(SOON, server.dropped.recv()).await.expect("given up in time");
+}
+
+#[tokio::test]
+async fn a_client_that_takes_a_little_now_and_then_is_given_up() {
+    let mut transport = transport();
+    transport.limits.write_timeout = A_WHILE * 5;
+    transport.limits.write_bytes_per_second_min = NonZeroU64::MAX;
+    let server = Server::start(transport, SOON).await;
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(2048).expect("set");
+    let mut client = Client(socket.connect(server.address).await.expect("accepted"));
+    client.send(request("GET", "/large")).await;
+    let (mut pause, mut taken) = (tokio::time::interval(A_WHILE / 20), 0);
+    let reading = async {
+        loop {
+            pause.tick().await;
+            match client.0.read(&mut [0; 4096]).await {
+                Ok(0) | Err(_) => return taken,
+                Ok(bytes) => taken += bytes,
+            }
+        }
+    };
+    let taken = tokio::time::timeout(SOON / 4, reading).await.expect("given up in time");
+    assert!(taken < LARGE_BYTES, "{taken}");
 }
 
 #[tokio::test]

@@ -307,6 +307,7 @@ impl Reader<'_> {
             body_timeout: body_timeout?,
             write_timeout: WRITE_TIMEOUT,
             write_bytes_per_second_min: WRITE_BYTES_PER_SECOND_MIN,
+            large_bytes_max: LARGE_BYTES_MAX,
         })
     }
 
@@ -368,6 +369,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many bytes a second a client takes of its answer, at least: half of what the slowest mobile networks bring. The largest list is
 /// taken within minutes then, and who takes less only holds a place that others wait for.
 const WRITE_BYTES_PER_SECOND_MIN: NonZeroU64 = NonZeroU64::new(2 * 1024).unwrap();
+/// Bytes of large answers that clients have not taken, and of large bodies of requests in hand, at most: a thousand of the largest pages of
+/// a list that nobody reads, and a share of what a small machine has.
+const LARGE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 const ADDRESS: &str = "an address with a port, like 127.0.0.1:8080, [::]:8080 or localhost:8080";
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body_util::combinators::BoxBody;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::{HOST, HeaderValue, TRANSFER_ENCODING};
 use hyper::server::conn::http1;
 use hyper::{StatusCode, Uri, Version};
@@ -35,8 +35,9 @@ use crate::transport::body::{Fate, TimelyBody};
 use crate::transport::client_address::TrustedProxies;
 use crate::transport::cors;
 use crate::transport::flow::Flow;
-use crate::transport::refusal::{explanation, last_problem, problem_bytes};
+use crate::transport::refusal::{explanation, last_problem, no_room_for_body, problem_bytes};
 use crate::transport::requests::{Requests, method_number};
+use crate::transport::room::Room;
 use crate::transport::served::{Answered, Ends, Served};
 use crate::transport::wire::{Pace, Wire};
 
@@ -77,6 +78,8 @@ pub struct Limits {
     pub write_timeout: Duration,
     /// How many bytes of an answer it has to take in a second, on the average and beside that time. Not of what has no end.
     pub write_bytes_per_second_min: NonZeroU64,
+    /// Bytes of large answers that were not taken yet, and of large bodies of requests in hand, of all connections together. Beyond it: 503.
+    pub large_bytes_max: usize,
 }
 
 /// How requests are taken.
@@ -117,6 +120,7 @@ where
             requests: transport.requests,
             proxies: transport.proxies,
             body_timeout: transport.limits.body_timeout,
+            room: Room::new(transport.limits.large_bytes_max),
         }),
         limits: transport.limits,
         stop: CancellationToken::new(),
@@ -315,6 +319,7 @@ struct Shared<S> {
     requests: Option<Arc<Requests>>,
     proxies: TrustedProxies,
     body_timeout: Duration,
+    room: Room,
 }
 
 type HttpResponse = hyper::Response<BoxBody<Bytes, std::io::Error>>;
@@ -339,6 +344,10 @@ impl<S: Served> Shared<S> {
         if !knows_coding(&request) {
             return refused(StatusCode::NOT_IMPLEMENTED, explanation(StatusCode::NOT_IMPLEMENTED));
         }
+        let Ok(_body_room) = self.room.for_body(&request.body().size_hint()) else {
+            return Answered { response: no_room_for_body(), pattern: None };
+        };
+        let is_safe = request.method().is_safe();
         let client = SocketAddr::new(self.proxies.client(peer.remote.ip(), request.headers()), peer.remote.port());
         let ends = Ends { local: &peer.local, client, flow: &peer.flow };
         let request = request.map(|incoming| TimelyBody::new(incoming, self.body_timeout, peer.fate.clone()));
@@ -354,7 +363,7 @@ impl<S: Served> Shared<S> {
             Ok(Answered { response, pattern }) if late && !response.status().is_success() => {
                 Answered { pattern, ..refused(StatusCode::REQUEST_TIMEOUT, explanation(StatusCode::REQUEST_TIMEOUT)) }
             }
-            Ok(answered) => answered,
+            Ok(Answered { response, pattern }) => Answered { response: self.room.hold(response, is_safe).await, pattern },
             // The panic itself was logged by the hook.
             Err(_) => refused(StatusCode::INTERNAL_SERVER_ERROR, explanation(StatusCode::INTERNAL_SERVER_ERROR)),
         }

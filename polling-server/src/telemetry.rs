@@ -29,6 +29,7 @@ fn describe() {
     describe_counter!(FAILURES, Unit::Count, "requests and votes that failed and not by a fault of theirs, by problem");
     describe_counter!("polling_http_refused_total", Unit::Count, "what came on a connection and was not a request");
     describe_counter!("polling_http_accept_errors_total", Unit::Count, "connections that could not be accepted");
+    describe_counter!("polling_large_refused_total", Unit::Count, "large answers and bodies that there was no room for");
     describe_counter!(
         "polling_rate_limited_total",
         Unit::Count,

@@ -6,5 +6,6 @@ pub mod cors;
 pub mod flow;
 pub mod refusal;
 pub mod requests;
+pub mod room;
 pub mod served;
 pub mod wire;

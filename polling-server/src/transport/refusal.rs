@@ -1,16 +1,27 @@
-//! Answers to requests that never reach the API: RFC 9457 problems, like all others.
+//! Answers to requests that never reach the API, or whose answers cannot leave it: RFC 9457 problems, like all others.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{CONNECTION, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use poem::Response;
+use poem::{IntoResponse, Response};
 
-use crate::api::problem::{PROBLEM_MEDIA_TYPE, document_of_status, response_of_status};
+use crate::api::problem::{PROBLEM_MEDIA_TYPE, Problem, document_of_status, response_of_status};
+use crate::api::problem_kind::ProblemKind;
+
+/// When to ask again for what there was no room for: readers take seconds for what is large, or are given up after some more.
+const ROOM_WAIT: Duration = Duration::from_secs(5);
+/// Says so.
+const NO_ROOM: &str = "Too much that is large is being sent just now.";
 
 /// A problem as a response.
 #[must_use]
 pub fn problem(status: StatusCode, detail: &str) -> Response {
-    let mut response = response_of_status(status, Some(detail));
+    unsniffed(response_of_status(status, Some(detail)))
+}
+
+fn unsniffed(mut response: Response) -> Response {
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
@@ -18,9 +29,24 @@ pub fn problem(status: StatusCode, detail: &str) -> Response {
 /// A problem as a response after which the connection is closed, because what follows on it cannot be told from the request.
 #[must_use]
 pub fn last_problem(status: StatusCode, detail: &str) -> Response {
-    let mut response = problem(status, detail);
+    last(problem(status, detail))
+}
+
+fn last(mut response: Response) -> Response {
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
+}
+
+/// There is no room for a large answer.
+#[must_use]
+pub fn no_room_for_answer() -> Response {
+    unsniffed(Problem::unavailable_for(ROOM_WAIT, NO_ROOM).into_response())
+}
+
+/// There is no room for a large body, which was not read, and nothing was done.
+#[must_use]
+pub fn no_room_for_body() -> Response {
+    last(unsniffed(Problem::with_detail(ProblemKind::NotRecorded, NO_ROOM).into_response()))
 }
 
 /// A problem as the bytes of a whole HTTP/1.1 response, for a connection that no request was read from.

@@ -112,6 +112,7 @@ pub(crate) fn transport() -> Transport {
         body_timeout: SOON * 3,
         write_timeout: SOON * 3,
         write_bytes_per_second_min: NonZeroU64::MIN,
+        large_bytes_max: LARGE_BYTES,
     };
     Transport { limits, origins: Vec::new(), proxies: TrustedProxies::default(), requests: None }
 }
@@ -343,6 +344,30 @@ async fn a_client_that_takes_a_little_now_and_then_is_given_up() {
     };
     let taken = tokio::time::timeout(SOON / 4, reading).await.expect("given up in time");
     assert!(taken < LARGE_BYTES, "{taken}");
+}
+
+#[tokio::test]
+async fn large_answers_that_nobody_takes_keep_others_from_being_made() {
+    let server = Server::usual().await;
+    let mut silent = server.connect().await;
+    silent.send(request("GET", "/large")).await;
+    // Its head comes once the answer was made.
+    silent.0.read_u8().await.expect("answered");
+    let refused = server.exchange("GET /large HTTP/1.0\r\n\r\n").await;
+    assert!(refused.starts_with("HTTP/1.0 503 ") && refused.contains(r#""type":"/problems/unavailable""#), "{refused}");
+    assert!(refused.contains("\r\nretry-after: 5\r\n"), "{refused}");
+    assert!(server.exchange("GET /hello/ann HTTP/1.0\r\n\r\n").await.ends_with("hello ann"), "what is small is served");
+    let body = "POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 20000\r\n\r\n";
+    let refused = server.exchange(body).await;
+    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains(r#""recorded":"no""#), "{refused}");
+    assert!(refused.contains("\r\nconnection: close\r\n"), "{refused}");
+    drop(silent);
+    let made = async {
+        while !server.exchange("GET /large HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 200 ") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, made).await.expect("made in time");
 }
 
 #[tokio::test]

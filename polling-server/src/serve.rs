@@ -56,9 +56,9 @@ const PEER_SILENCE: Duration = Duration::from_secs(30);
 /// takes a kilobyte a second keeps within them, and skips what is outdated.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const UNSENT_BYTES_MAX: u32 = 4 * 1024;
-/// Connections that are accepted one after the other, before whatever else is ready has its turn: when a crowd comes at once, those who
+/// Connections that are accepted before whatever else is ready has its turn: when a crowd comes at once, those who
 /// are there already are not kept waiting until all of it was welcomed.
-const ACCEPTED_AT_ONCE: usize = 8;
+const ACCEPTED_IN_A_TURN: usize = 8;
 /// How long to listen on after the last answer, so that a client in the midst of sending can read it before the reset.
 const LINGER: Duration = Duration::from_secs(1);
 /// How much to listen to then.
@@ -87,7 +87,7 @@ pub struct Limits {
 pub struct Transport {
     /// Bounds of every connection.
     pub limits: Limits,
-    /// Origins whose pages may use the endpoint from a browser, beside its own.
+    /// Origins whose pages may use what is served from a browser, beside its own.
     pub origins: Vec<HeaderValue>,
     /// Whose word is taken for the address that a request comes from.
     pub proxies: TrustedProxies,
@@ -129,10 +129,10 @@ where
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(transport.limits.connections_max.min(Semaphore::MAX_PERMITS)));
     let mut pauses = Pauses::default();
-    let mut accepted_at_once = 0;
+    let mut accepted_in_turn = 0;
     loop {
-        if accepted_at_once == ACCEPTED_AT_ONCE {
-            accepted_at_once = 0;
+        if accepted_in_turn == ACCEPTED_IN_A_TURN {
+            accepted_in_turn = 0;
             tokio::task::yield_now().await;
         }
         let accepted = tokio::select! {
@@ -143,7 +143,7 @@ where
         match accepted {
             Ok((stream, place)) => {
                 pauses.reset();
-                accepted_at_once += 1;
+                accepted_in_turn += 1;
                 connections.spawn(server.connection(stream, place));
             }
             Err(error) => {
@@ -250,7 +250,7 @@ impl<S: Served> Server<S> {
     }
 }
 
-/// Ends a connection: sends the problem, if hyper found one that the endpoint never heard of, and lets the client read what
+/// Ends a connection: sends the problem, if hyper found one that nobody behind it heard of, and lets the client read what
 /// was sent last. A reset, which closing with unread input causes, would take it away again.
 async fn part_with(wire: Wire, unread: &[u8], ended: hyper::Result<()>, hurry: bool) {
     let problem = problem_of(&wire, unread, ended.as_ref().err());
@@ -361,7 +361,11 @@ impl<S: Served> Shared<S> {
         match answer {
             // What was made of the error says less than the reason.
             Ok(Answered { response, pattern }) if late && !response.status().is_success() => {
-                Answered { pattern, ..refused(StatusCode::REQUEST_TIMEOUT, explanation(StatusCode::REQUEST_TIMEOUT)) }
+                let mut problem = last_problem(StatusCode::REQUEST_TIMEOUT, explanation(StatusCode::REQUEST_TIMEOUT));
+                if let Some(pattern) = response.data::<PathPattern>() {
+                    problem.set_data(pattern.clone());
+                }
+                Answered { response: problem, pattern }
             }
             Ok(Answered { response, pattern }) => Answered { response: self.room.hold(response, is_safe).await, pattern },
             // The panic itself was logged by the hook.

@@ -67,14 +67,14 @@ async fn measure() {
         server.forget_peak();
         let mut crowd = Crowd::start(kind, server.api, hello.clone());
         let times = vote(&watchers, &mut voting, Some(&mut crowd).filter(|_| kind.comes_at_once())).await;
-        let mut read_at_once = String::new();
+        let mut read_at_once = " | ".to_owned();
         if kind.comes_at_once() {
             crowd.wait().await;
             tokio::time::sleep(SILENCE).await;
             let before = self::reads(&server).await;
             crowd.burst();
             crowd.wait().await;
-            read_at_once = (self::reads(&server).await - before).to_string();
+            read_at_once = format!("{} | 1", self::reads(&server).await - before);
         }
         drop(crowd);
         assert_eq!(watchers.len(), WATCHERS, "none of them was cut off");
@@ -84,7 +84,7 @@ async fn measure() {
             alone = millis(0.99);
         }
         println!(
-            "| {} | {} | {:.1} | {:.1} | {:.1} | {:.2} | 2.00 | {:.1} | {:.1} | {read_at_once} | 1 | {read} |",
+            "| {} | {} | {:.1} | {:.1} | {:.1} | {:.2} | 2.00 | {:.1} | {:.1} | {read_at_once} | {read} |",
             kind.name(),
             times.len() / WATCHERS as u64,
             millis(0.5),

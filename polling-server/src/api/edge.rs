@@ -1,4 +1,4 @@
-//! The outermost endpoint: what holds for every request and every answer.
+//! The edge of the API: what holds for every request and every answer.
 
 use std::any::Any;
 use std::io;

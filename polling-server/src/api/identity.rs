@@ -1,7 +1,6 @@
 //! Who a request comes from.
 
 use poem::Request;
-use poem::http::uri::Scheme;
 use poem::http::{HeaderMap, HeaderValue, header};
 use polling_core::model::{PollId, VoteId, VoterIdentity, VoterKey};
 use polling_core::secret::OwnerToken;
@@ -55,19 +54,12 @@ impl<'a> Declared<'a> {
 pub(crate) struct Caller<'a> {
     /// The headers.
     pub(crate) headers: &'a HeaderMap,
-    /// Whether it came over TLS.
-    pub(crate) is_secure: bool,
 }
 
 impl<'a> Caller<'a> {
-    /// What a request with these headers says, which came over a connection without TLS.
-    pub(crate) const fn in_the_clear(headers: &'a HeaderMap) -> Self {
-        Self { headers, is_secure: false }
-    }
-
     /// What `request` says.
     pub(crate) fn of(request: &'a Request) -> Self {
-        Self { headers: request.headers(), is_secure: *request.scheme() == Scheme::HTTPS }
+        Self { headers: request.headers() }
     }
 
     /// The token in `Authorization: Bearer`.
@@ -109,7 +101,7 @@ impl<'a> Caller<'a> {
         if service.access.recognises(IdentitySource::Cookie) {
             let browser = new_browser(service, poll, vote_id);
             let key = service.secret.voter_key(poll, VoterIdentity::Cookie(browser));
-            return Ok(Voter { key, set_cookie: self.cookie_of(service, browser) });
+            return Ok(Voter { key, set_cookie: Self::cookie_of(service, browser) });
         }
         Err(missing_identity(service, declared))
     }
@@ -162,9 +154,9 @@ impl<'a> Caller<'a> {
         keys
     }
 
-    fn cookie_of(self, service: &Service, browser: Uuid) -> Option<HeaderValue> {
+    fn cookie_of(service: &Service, browser: Uuid) -> Option<HeaderValue> {
         let value = service.secret.seal_cookie(browser);
-        let secure = if self.is_secure || service.access.secure_cookies { "; Secure" } else { "" };
+        let secure = if service.access.secure_cookies { "; Secure" } else { "" };
         let cookie = format!("{COOKIE}={value}; Path=/; Max-Age={COOKIE_AGE_SECONDS}; HttpOnly; SameSite=Lax{secure}");
         HeaderValue::from_str(&cookie).ok()
     }

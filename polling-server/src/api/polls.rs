@@ -188,7 +188,7 @@ impl Polls {
 
 /// `GET /polls/{id}` without parameters, and without the dispatch through the document.
 pub(crate) async fn show_directly(service: &Service, headers: &HeaderMap, poll: Option<PollId>) -> Result<Response, Problem> {
-    show(service, Caller::in_the_clear(headers), poll, None).await
+    show(service, Caller { headers }, poll, None).await
 }
 
 async fn show(

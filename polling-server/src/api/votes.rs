@@ -109,7 +109,7 @@ where
 {
     let (head, body) = request.into_parts();
     let bytes = read_json_bytes(&head.headers, body, VOTE_BYTES_MAX).await?;
-    let ballot = read_ballot(desk, Caller::in_the_clear(&head.headers), poll, &bytes).await?;
+    let ballot = read_ballot(desk, Caller { headers: &head.headers }, poll, &bytes).await?;
     // The connection's buffer is used again only when nothing refers to the request in it: otherwise a new one is made for each
     // vote that waits for the log.
     drop((head, bytes));

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use polling_core::clock::Timestamp;
 #[cfg(test)]
-use polling_core::model::{OPTIONS_MAX, OPTIONS_MIN};
-use polling_core::model::{PollId, PollState, Version};
+use polling_core::model::{OPTIONS_MAX, OPTIONS_MIN, PollState};
+use polling_core::model::{PollId, Version};
 use polling_core::store::PollSnapshot;
 use serde::Serialize;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -78,8 +78,6 @@ impl Rendered {
 pub struct PollFrame {
     /// Which state of the poll this is.
     pub version: Version,
-    /// Whether it was open then.
-    pub state: PollState,
     /// For a viewer who may see the results.
     pub with_results: Rendered,
     /// For one who may not.
@@ -193,18 +191,11 @@ impl PollFrame {
         };
         Self {
             version: tally.version,
-            state: poll.state_shown(now),
             with_results: rendered(Some(&options)),
             without_results: rendered(None),
             public: poll.results_are_public(now),
             viewers: None,
         }
-    }
-
-    /// Whether a frame of `snapshot` at `now` would say the same.
-    #[must_use]
-    pub fn shows(&self, snapshot: &PollSnapshot, now: Timestamp) -> bool {
-        self.version == snapshot.tally.version && self.state == snapshot.poll.state_shown(now)
     }
 
     /// The same frame of this poll with so many viewers.

@@ -119,22 +119,21 @@ impl Hub {
     /// Those of the store, which is asked only when nobody has read or watched the poll lately.
     pub async fn watch_poll(self: &Arc<Self>, poll: PollId) -> Result<Option<Watched>, StoreError> {
         let Some(view) = self.views.poll(poll).await? else { return Ok(None) };
-        let (snapshot, now) = (view.snapshot(), self.clock.now());
+        // Made before the lock, which counting needs as well; and by one for all who come at once.
+        let mut first = view.frame(self.clock.now());
         let mut topics = self.topics();
-        let (first, news) = match topics.get(&poll) {
+        let news = match topics.get(&poll) {
             Some(topic) => {
                 let news = topic.news.subscribe();
-                let latest = match &*news.borrow() {
-                    PollNews::Frame(latest) => Arc::clone(latest),
+                // What was sent between the read and the subscription does not come again.
+                match &*news.borrow() {
+                    PollNews::Frame(latest) if latest.version > first.version => first = Arc::clone(latest),
+                    PollNews::Frame(_) => {}
                     PollNews::Gone => return Ok(None),
-                };
-                // What was sent between the read and the subscription does not come again. And when many come at once, one frame is
-                // made for all of them.
-                let is_newest = latest.version > snapshot.tally.version || latest.shows(snapshot, now);
-                (if is_newest { latest } else { Arc::new(PollFrame::new(snapshot, now)) }, news)
+                }
+                news
             }
             None => {
-                let first = Arc::new(PollFrame::new(snapshot, now));
                 let (news, receiver) = watch::channel(PollNews::Frame(Arc::clone(&first)));
                 let dirty = Arc::new(Notify::new());
                 // Something may have changed since the view was read and before the topic could be told.
@@ -142,7 +141,7 @@ impl Hub {
                 let task = Arc::clone(self).run_topic(poll, Arc::clone(&dirty), news.clone());
                 topics.insert(poll, Topic { dirty, news });
                 tokio::spawn(task);
-                (first, receiver)
+                receiver
             }
         };
         Ok(Some(Watched { first, news }))
@@ -228,7 +227,7 @@ impl Hub {
             }
             match self.views.poll(poll).await {
                 Ok(Some(view)) => {
-                    let frame = Arc::new(PollFrame::new(view.snapshot(), self.clock.now()));
+                    let frame = view.frame(self.clock.now());
                     let is_sent = news.send_if_modified(|latest| {
                         let newer = matches!(latest, PollNews::Frame(known) if known.version < frame.version);
                         if newer {

@@ -14,14 +14,23 @@ use polling_core::store::{PollSnapshot, StoreError};
 
 use crate::telemetry::POLL_READS;
 
-/// A read, and what it says to all who wait for it.
-pub type Reading = BoxFuture<'static, Result<Option<Arc<PollSnapshot>>, Arc<StoreError>>>;
+/// A read of a poll.
+pub type Read = BoxFuture<'static, Result<Option<Arc<PollSnapshot>>, Arc<StoreError>>>;
+
+/// What there is for whoever asks.
+#[derive(Debug)]
+pub enum Joined<T> {
+    /// A read, which says the same to all who wait for it.
+    Reading(Shared<Read>),
+    /// What is known already.
+    Known(T),
+}
 
 /// The reads that are under way.
 #[derive(Default)]
 pub struct Reads {
     /// With how much had been told of the poll when they began. Those that have ended are let go before the map would grow.
-    under_way: Mutex<HashMap<PollId, (u64, WeakShared<Reading>)>>,
+    under_way: Mutex<HashMap<PollId, (u64, WeakShared<Read>)>>,
 }
 
 impl Reads {
@@ -29,11 +38,7 @@ impl Reads {
     /// the call: a read that began before some of it may answer what was true then, and does not do. `known` is asked before a read is
     /// begun: whoever came with those who were just answered need not ask again. For that, hold what is answered until what it says is
     /// known. A read ends when nobody waits for it any more.
-    ///
-    /// # Errors
-    ///
-    /// What is known already.
-    pub fn join<T, R>(&self, poll: PollId, news: u64, known: impl FnOnce() -> Option<T>, read: R) -> Result<Shared<Reading>, T>
+    pub fn join<T, R>(&self, poll: PollId, news: u64, known: impl FnOnce() -> Option<T>, read: R) -> Joined<T>
     where
         R: Future<Output = Result<Option<PollSnapshot>, StoreError>> + Send + 'static,
     {
@@ -42,10 +47,10 @@ impl Reads {
             && *known >= news
             && let Some(reading) = reading.upgrade()
         {
-            return Ok(reading);
+            return Joined::Reading(reading);
         }
         if let Some(known) = known() {
-            return Err(known);
+            return Joined::Known(known);
         }
         metrics::counter!(POLL_READS).increment(1);
         let reading = read.map(|read| read.map(|poll| poll.map(Arc::new)).map_err(Arc::new)).boxed().shared();
@@ -55,7 +60,7 @@ impl Reads {
         if let Some(held) = reading.downgrade() {
             under_way.insert(poll, (news, held));
         }
-        Ok(reading)
+        Joined::Reading(reading)
     }
 }
 
@@ -123,8 +128,8 @@ mod tests {
         news: u64,
     ) -> Result<Option<Arc<PollSnapshot>>, Arc<StoreError>> {
         match reads.join(poll, news, || None::<()>, Arc::clone(store).read()) {
-            Ok(reading) => reading.await,
-            Err(()) => unreachable!("nothing is known"),
+            Joined::Reading(reading) => reading.await,
+            Joined::Known(()) => unreachable!("nothing is known"),
         }
     }
 
@@ -153,12 +158,13 @@ mod tests {
     async fn whoever_comes_when_all_were_answered_takes_what_is_known_then() {
         let (reads, store, poll) = (Reads::default(), Slow::new(), poll());
         store.may_answer.add_permits(1);
-        let reading = reads.join(poll, 0, || None::<&str>, Arc::clone(&store).read()).expect("nothing is known");
+        let join = |known: Option<&'static str>| reads.join(poll, 0, || known, Arc::clone(&store).read());
+        let Joined::Reading(reading) = join(None) else { panic!("nothing is known") };
         let _answer = reading.clone().await;
-        let late = reads.join(poll, 0, || Some("known"), Arc::clone(&store).read());
-        assert!(late.is_ok(), "as long as the first has not made it known, its read answers");
+        let late = join(Some("known"));
+        assert!(matches!(late, Joined::Reading(_)), "as long as the first has not made it known, its read answers");
         drop((reading, late));
-        assert_eq!(reads.join(poll, 0, || Some("known"), Arc::clone(&store).read()).err(), Some("known"));
+        assert!(matches!(join(Some("known")), Joined::Known("known")));
         assert_eq!(store.asked.load(Ordering::SeqCst), 1);
     }
 

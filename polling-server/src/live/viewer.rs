@@ -24,7 +24,6 @@ pub struct Viewer {
     hub: Arc<Hub>,
     /// Only those that say who it is, because a socket may be open for long.
     headers: HeaderMap,
-    is_secure: bool,
     receipt: Option<Receipt>,
     /// Whether it wants to know how many watch.
     counts: bool,
@@ -58,14 +57,14 @@ impl Viewer {
             }
         };
         errors.check()?;
-        let Caller { headers: all, is_secure } = Caller::of(request);
+        let Caller { headers: all } = Caller::of(request);
         let mut headers = HeaderMap::new();
         for name in [header::AUTHORIZATION, header::COOKIE] {
             for value in all.get_all(&name) {
                 headers.append(&name, value.clone());
             }
         }
-        Ok(Self { service, hub, headers, is_secure, receipt, counts })
+        Ok(Self { service, hub, headers, receipt, counts })
     }
 
     /// How long the store may take for what this viewer asks.
@@ -81,7 +80,7 @@ impl Viewer {
     /// `poll-not-found`, and those of a store that cannot be read, or not in time.
     pub async fn watch_poll(&self, poll: PollId) -> Result<WatchedPoll, Problem> {
         let view = store_calls::existing_poll(&self.service, Some(poll)).await?;
-        let caller = Caller { headers: &self.headers, is_secure: self.is_secure };
+        let caller = Caller { headers: &self.headers };
         let receipt = self.receipt.filter(|receipt| receipt.poll == poll);
         let sight = sight(&self.service, caller, view.snapshot(), receipt, self.service.clock.now()).await?;
         let (hub, counts) = (Arc::clone(&self.hub), self.counts);

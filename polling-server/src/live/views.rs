@@ -14,14 +14,16 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tokio::sync::watch;
 
-use super::reads::{Reads, another};
+use super::frame::PollFrame;
+use super::reads::{Joined, Reads, another};
 use crate::api::types::PollBody;
 
 /// Bytes of polls kept ready, those that are read and watched now: some ten thousand polls of a few short options.
 const CACHED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// How many that is, about.
 const CACHED_POLLS: usize = 32 * 1024;
-/// What a poll takes besides its texts, roughly: the structures, and for each option the numbers and names in two bodies.
+/// What a poll takes besides its texts, roughly: the structures, and for each option the numbers and names in two bodies, and the
+/// numbers in a frame.
 const POLL_BYTES: usize = 1024;
 const OPTION_BYTES: usize = 128;
 /// Groups of polls that forget together: so many that a flood of news about some hardly ever touches a read of another.
@@ -56,6 +58,7 @@ pub struct PollView {
     state: PollState,
     with_results: OnceLock<Sendable>,
     without_results: OnceLock<Sendable>,
+    frame: OnceLock<Arc<PollFrame>>,
 }
 
 impl PollView {
@@ -63,7 +66,7 @@ impl PollView {
     #[must_use]
     pub fn new(snapshot: PollSnapshot, now: Timestamp) -> Self {
         let state = snapshot.poll.state_shown(now);
-        Self { snapshot, state, with_results: OnceLock::new(), without_results: OnceLock::new() }
+        Self { snapshot, state, with_results: OnceLock::new(), without_results: OnceLock::new(), frame: OnceLock::new() }
     }
 
     /// The poll and its tally.
@@ -80,6 +83,16 @@ impl PollView {
         }
         let cached = if visible { &self.with_results } else { &self.without_results };
         cached.get_or_init(|| self.serialised(now, visible)).clone()
+    }
+
+    /// What watchers are shown at `now`: the same for all of them, as long as the state is the same.
+    #[must_use]
+    pub fn frame(&self, now: Timestamp) -> Arc<PollFrame> {
+        let rendered = || Arc::new(PollFrame::new(&self.snapshot, now));
+        if self.snapshot.poll.state_shown(now) != self.state {
+            return rendered();
+        }
+        Arc::clone(self.frame.get_or_init(rendered))
     }
 
     /// What it takes in memory, roughly: the texts once, and again in each of the two bodies.
@@ -167,10 +180,10 @@ impl Views {
         }
         let forgotten = self.forgotten(poll).load(Ordering::SeqCst);
         let polls = Arc::clone(&self.polls);
-        let joined = self.reads.join(poll, forgotten, || self.cached(poll), async move { polls.read(poll).await });
-        let reading = match joined {
-            Ok(reading) => reading,
-            Err(view) => return Ok(Some(view)),
+        let known = || self.cached(poll).map(Some).or_else(|| self.absent.contains_key(&poll).then_some(None));
+        let reading = match self.reads.join(poll, forgotten, known, async move { polls.read(poll).await }) {
+            Joined::Reading(reading) => reading,
+            Joined::Known(view) => return Ok(view),
         };
         let read = match kept {
             None => reading.clone().await.map_err(another)?,
@@ -182,7 +195,7 @@ impl Views {
             },
         };
         let view = match read {
-            Some(snapshot) => Some(self.place(snapshot, forgotten)),
+            Some(snapshot) => Some(self.place(&snapshot, forgotten)),
             None => {
                 self.note_absent(poll, forgotten);
                 None
@@ -307,7 +320,7 @@ impl Views {
 
     /// Keeps what was read unless a newer view is there; answers the newer. When something was forgotten since `forgotten` was read, it
     /// may be outdated, or its poll be gone.
-    fn place(&self, read: Arc<PollSnapshot>, forgotten: u64) -> Arc<PollView> {
+    fn place(&self, read: &PollSnapshot, forgotten: u64) -> Arc<PollView> {
         let (poll, version) = (read.poll.id, read.tally.version);
         let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
         let is_current = forgotten == self.forgotten(poll).load(Ordering::SeqCst);
@@ -316,7 +329,7 @@ impl Views {
             Some(known) if known.view.snapshot.tally.version > version => return Arc::clone(&known.view),
             // What was made ready to be sent stays of use.
             Some(known) if known.view.snapshot.tally.version == version => Arc::clone(&known.view),
-            _ => Arc::new(PollView::new(Arc::unwrap_or_clone(read), self.clock.now())),
+            _ => Arc::new(PollView::new(read.clone(), self.clock.now())),
         };
         match known {
             _ if is_current => self.cache.insert(poll, self.confirmed(Arc::clone(&newest))),

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Sleep;
 
-/// Tells the connection what became of a body, whatever the endpoint made of it.
+/// Tells the connection what became of a body, whatever was made of it.
 #[derive(Debug, Clone, Default)]
 pub struct Fate(Arc<Facts>);
 
@@ -27,7 +27,7 @@ impl Fate {
         take(&self.0.is_late)
     }
 
-    /// Whether the endpoint left some of the body of the request in hand unread. Forgets it, too.
+    /// Whether some of the body of the request in hand was left unread. Forgets it, too.
     pub fn take_left(&self) -> bool {
         take(&self.0.is_left)
     }

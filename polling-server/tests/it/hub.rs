@@ -1,5 +1,6 @@
 //! Watchers see the newest state, at once and then conflated, and never an older one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use polling_core::bus::Update;
@@ -194,6 +195,18 @@ async fn what_was_planned_is_shown_by_a_server_whose_clock_is_behind() {
         assert_eq!(next(&mut watched).await["state"], state);
         assert_eq!(state_in_body(&world, &poll).await, state);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_come_together_share_a_frame_as_long_as_it_is_true() {
+    let poll = poll(2, |draft| draft.opens_at = Some(at(1)));
+    let world = World::new(&[&poll]).await;
+    let (first, second) = (world.watch(&poll).await.first, world.watch(&poll).await.first);
+    assert!(Arc::ptr_eq(&first, &second));
+    // Nobody has given the opening a version yet.
+    world.clock.advance(Duration::from_secs(1));
+    let third = world.watch(&poll).await.first;
+    assert_eq!((third.version, frame(&third.with_results.text)["state"].as_str()), (first.version, Some("open")));
 }
 
 async fn state_in_body(server: &Server, poll: &Poll) -> String {

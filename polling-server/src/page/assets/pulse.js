@@ -3,11 +3,13 @@
 
 /** Milliseconds without a frame after which the server is asked: not longer than the 25 s between its pings. */
 const QUIET_MAX = 20_000;
+/** The part of that which is left to chance: all who watch have heard the same last frame at the same moment. */
+const SPREAD = 0.3;
 /** Milliseconds in which it has to answer when there is a reason for doubt: for so long, the page may be saying what is no longer so. */
 const DOUBT_MAX = 3000;
 /**
  * Milliseconds in which a socket has to say something when an answer knew more than it had said: longer than the two seconds after which
- * a server reads again what it shows.
+ * a server reads again what it shows of a poll. A leaderboard may take longer where news was lost; the new socket then shows it at once.
  */
 const NEWS_WITHIN = 4000;
 
@@ -35,7 +37,7 @@ export function pulse(ask, lose, isOnShow = () => document.visibilityState === "
     isAsking = false;
     heardAt = Date.now();
     // Where nobody looks, nobody is told anything wrong.
-    wait(QUIET_MAX, () => isOnShow() && check());
+    wait(QUIET_MAX * (1 - SPREAD * Math.random()), () => isOnShow() && check());
   }
 
   function stop() {

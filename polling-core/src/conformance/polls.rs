@@ -20,6 +20,7 @@ pub async fn poll_store(make: impl AsyncFn() -> StoreUnderTest) {
     polls_are_ranked_by_voters(make().await).await;
     closing_is_final_and_happens_once(make().await).await;
     a_vote_that_was_counted_is_never_late(make().await).await;
+    a_question_is_found_by_any_part_of_it(make().await).await;
     an_archived_poll_is_gone(make().await).await;
     scheduled_changes_are_announced_once(make().await).await;
     a_close_is_announced_although_the_clock_was_set_back(make().await).await;
@@ -159,6 +160,17 @@ async fn a_vote_that_was_counted_is_never_late(store: StoreUnderTest) {
     let late = Vote { accepted_at: at(8), ..cast(&poll, 2, 2, &[1]) };
     let applied = store.tallies.apply(&batch(1, &[late])).await.expect("it is applied");
     assert_eq!(applied.outcomes, [Outcome::Late]);
+}
+
+async fn a_question_is_found_by_any_part_of_it(store: StoreUnderTest) {
+    let greek = poll(2, |draft| draft.question = "Ποια ΟΔΟΣΑΣ; ΔΡΟΜΟΣ".to_owned());
+    create(&store, &greek).await;
+    for part in ["ΟΔΟΣ", "οδος", "οδοσ", "ΟΔΟΣΑΣ", "οδοσας", "Σ; Δ", "δρόμος", "ς"] {
+        let filter = PollFilter { text: Some(part.to_owned()), state: None };
+        let expected: &[PollId] = if part == "δρόμος" { &[] } else { &[greek.id] };
+        assert_eq!(list(&store, &filter, NOW).await, expected, "{part}");
+        assert_eq!(store.polls.rank(&filter, 10, NOW).await.expect("polls are ranked"), expected, "{part}");
+    }
 }
 
 async fn an_archived_poll_is_gone(store: StoreUnderTest) {

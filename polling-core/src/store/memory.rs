@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
+use super::folding::fold;
 use super::settle::{Ballots, Settlement, settle};
 use super::{Applied, CountedVote, CreationOrder, Leader, PollFilter, PollSnapshot, PollStore, StoreError, TallyStore};
 use super::{Transitions, fence, history_of};
@@ -142,7 +143,7 @@ impl State {
 fn matches(kept: &KeptPoll, filter: &PollFilter, now: Timestamp) -> bool {
     !kept.archived
         && filter.state.is_none_or(|state| kept.poll.state(now) == state)
-        && filter.text.as_ref().is_none_or(|text| kept.poll.question.to_lowercase().contains(&text.to_lowercase()))
+        && filter.text.as_ref().is_none_or(|text| fold(&kept.poll.question).contains(&fold(text)))
 }
 
 #[async_trait]

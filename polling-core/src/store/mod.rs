@@ -1,5 +1,6 @@
 //! Polls, votes and tallies, kept: the two traits of a store and their contracts.
 
+mod folding;
 pub mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;

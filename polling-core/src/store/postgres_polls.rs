@@ -1,5 +1,6 @@
 //! Creating, closing and archiving polls in a transaction of PostgreSQL, beside batches that add to them.
 
+use super::folding::fold;
 use super::postgres_apply::{execute, find, query};
 use super::postgres_lane::Connection;
 use super::postgres_rows::{column, kept_poll, optional_time, poll_id, sound};
@@ -20,7 +21,7 @@ pub(super) async fn create_poll(connection: &mut Connection, poll: &Poll) -> Res
         .bind(poll.first_transition().map(Timestamp::as_micros))
         .bind(poll.owner.0.to_vec())
         .bind(poll.question.clone())
-        .bind(poll.question.to_lowercase())
+        .bind(fold(&poll.question))
         .bind(poll.options.clone());
     // No row: there is such a poll already, and it stays as it is.
     execute(connection, create).await?;

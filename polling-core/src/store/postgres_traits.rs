@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::folding::{fold, refolding};
 use super::postgres::PostgresStore;
 use super::postgres_apply::{apply, query};
 use super::postgres_lane::Query;
@@ -21,10 +22,11 @@ use crate::checkpoint::{Batch, Checkpoint, Offset};
 use crate::clock::Timestamp;
 use crate::model::{Ballot, History, HistorySum, Poll, PollId, Receipt, Resolution, Steps, Tally, VoterKey, derive_outcome};
 
-/// A statement that begins with the three parameters of a filter.
+/// A statement that begins with the five parameters of a filter.
 fn filtered(statement: &'static str, filter: &PollFilter, now: Timestamp) -> Query {
-    let text = filter.text.as_ref().map(|text| text.to_lowercase());
-    query(statement).bind(filter.state.map(rows::state_code)).bind(now.as_micros()).bind(text)
+    let text = filter.text.as_deref().map(fold);
+    let (from, to) = refolding(text.as_deref());
+    query(statement).bind(filter.state.map(rows::state_code)).bind(now.as_micros()).bind(text).bind(from).bind(to)
 }
 
 /// No question has a zero in it, and the server takes no text that has.

@@ -18,12 +18,13 @@ macro_rules! select_polls {
     };
 }
 
-/// `?1` the state or NULL for any, `?2` the present time, `?3` the folded text or NULL for any.
+/// `?1` the state or NULL for any, `?2` the present time, `?3` the folded text or NULL for any, `?4` and `?5` see
+/// [`refolding`](super::folding::refolding).
 macro_rules! polls_that_match {
     () => {
         " polls.archived = 0 \
          AND (?1 IS NULL OR ?1 = CASE WHEN polls.closes_at <= ?2 THEN 2 WHEN polls.opens_at > ?2 THEN 0 ELSE 1 END) \
-         AND (?3 IS NULL OR instr(poll_texts.question_folded, ?3) > 0) "
+         AND (?3 IS NULL OR instr(replace(poll_texts.question_folded, ?4, ?5), ?3) > 0) "
     };
 }
 
@@ -97,19 +98,19 @@ pub(super) const CREATE_TALLIES: &str = "INSERT INTO tallies (poll, option, vote
 pub(super) const READ_POLL: &str =
     select_polls!("", "polls JOIN poll_texts ON poll_texts.poll = polls.number WHERE polls.id = ?1 AND polls.archived = 0");
 pub(super) const LIST_NEWEST_FIRST: &str = concat!(
-    select_polls!("", "polls JOIN poll_texts ON poll_texts.poll = polls.number WHERE polls.id < ?4 AND"),
+    select_polls!("", "polls JOIN poll_texts ON poll_texts.poll = polls.number WHERE polls.id < ?6 AND"),
     polls_that_match!(),
-    "ORDER BY polls.id DESC LIMIT ?5"
+    "ORDER BY polls.id DESC LIMIT ?7"
 );
 pub(super) const LIST_OLDEST_FIRST: &str = concat!(
-    select_polls!("", "polls JOIN poll_texts ON poll_texts.poll = polls.number WHERE polls.id > ?4 AND"),
+    select_polls!("", "polls JOIN poll_texts ON poll_texts.poll = polls.number WHERE polls.id > ?6 AND"),
     polls_that_match!(),
-    "ORDER BY polls.id LIMIT ?5"
+    "ORDER BY polls.id LIMIT ?7"
 );
 pub(super) const RANK: &str = concat!(
     "SELECT polls.id FROM polls JOIN poll_texts ON poll_texts.poll = polls.number WHERE",
     polls_that_match!(),
-    "ORDER BY polls.voters DESC, polls.id LIMIT ?4"
+    "ORDER BY polls.voters DESC, polls.id LIMIT ?6"
 );
 pub(super) const CLOSE: &str = "UPDATE polls SET closes_at = ?2, transition_at = ?3, version = version + 1 WHERE number = ?1";
 pub(super) const ARCHIVE: &str =

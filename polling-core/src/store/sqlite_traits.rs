@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use super::folding::{fold, refolding};
 use super::rows;
 use super::sqlite::{Query, SqliteStore, blob, column, kept_poll, poll_id, query, sound, standing_vote};
 use super::sqlite_rows;
@@ -16,10 +17,11 @@ use crate::clock::Timestamp;
 use crate::model::derive_outcome;
 use crate::model::{Ballot, History, HistorySum, OptionId, Poll, PollId, Receipt, Resolution, Steps, Tally, VoterKey};
 
-/// A statement that begins with the three parameters of a filter.
+/// A statement that begins with the five parameters of a filter.
 fn filtered(statement: &'static str, filter: &PollFilter, now: Timestamp) -> Query {
-    let text = filter.text.as_ref().map(|text| text.to_lowercase());
-    query(statement).bind(filter.state.map(rows::state_code)).bind(now.as_micros()).bind(text)
+    let text = filter.text.as_deref().map(fold);
+    let (from, to) = refolding(text.as_deref());
+    query(statement).bind(filter.state.map(rows::state_code)).bind(now.as_micros()).bind(text).bind(from).bind(to)
 }
 
 /// A limit as a statement takes it.

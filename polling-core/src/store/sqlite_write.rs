@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use super::folding::fold;
 use super::rows::{self, KeptPoll};
 use super::settle::{Ballots, settle};
 use super::sqlite::{Connection, blob, column, execute, find, kept_poll, poll_id, query, sound, standing_vote};
@@ -35,8 +36,7 @@ pub(super) async fn create_poll(Session { connection, .. }: &mut Session, poll: 
     let Some(created) = created.first() else { return Ok(()) };
     let number: i64 = column(created, "number")?;
     let options = serde_json::to_string(&poll.options).map_err(|error| StoreError::Damaged(error.to_string()))?;
-    let texts =
-        query(statements::CREATE_TEXTS).bind(number).bind(poll.question.clone()).bind(poll.question.to_lowercase()).bind(options);
+    let texts = query(statements::CREATE_TEXTS).bind(number).bind(poll.question.clone()).bind(fold(&poll.question)).bind(options);
     execute(connection, texts).await?;
     execute(connection, query(statements::CREATE_TALLIES).bind(number)).await?;
     Ok(())

@@ -10,7 +10,7 @@ use polling_core::conformance::fixture::{NOW, at, batch, cast, part, poll, retra
 use polling_core::conformance::{RandomHistory, StoreUnderTest, assert_equals_the_oracle, poll_store, tally_store};
 use polling_core::model::{Outcome, PollId, Vote};
 use polling_core::store::sqlite::{SqliteFault, SqliteOpenError, SqliteOptions, SqliteStore};
-use polling_core::store::{PollStore, StoreError, TallyStore, Transitions};
+use polling_core::store::{PollFilter, PollStore, StoreError, TallyStore, Transitions};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 use tempfile::TempDir;
@@ -223,6 +223,20 @@ async fn a_close_that_moved_behind_a_vote_is_announced_when_it_comes() {
     assert_eq!(store.transition(at(8)).await.expect("it answers").changed, [poll.id]);
     let now = store.read(poll.id).await.expect("it is read").expect("it exists");
     assert_eq!(now.tally.version.number, closed.tally.version.number + 1);
+}
+
+#[tokio::test]
+async fn a_question_that_an_earlier_version_folded_is_found() {
+    let (_folder, path) = place();
+    let store = open(&path).await;
+    let poll = poll(2, |draft| draft.question = "Ποια ΟΔΟΣ;".to_owned());
+    store.create(&poll).await.expect("it is created");
+    let before = "UPDATE poll_texts SET question_folded = 'ποια οδος;' RETURNING question_folded";
+    assert_eq!(ask::<String>(&path, before).await, ["Ποια ΟΔΟΣ;".to_lowercase()]);
+    for part in ["ΟΔΟΣ", "οδος", "οδοσ", "Σ;", "ποια"] {
+        let filter = PollFilter { text: Some(part.to_owned()), state: None };
+        assert_eq!(store.rank(&filter, 10, NOW).await.expect("polls are ranked"), [poll.id], "{part}");
+    }
 }
 
 #[tokio::test]

@@ -6,10 +6,10 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use polling_core::bus::postgres::PostgresBus;
 use polling_core::bus::{Notice, Update, UpdateBus};
-use polling_core::conformance::fixture::poll;
+use polling_core::conformance::fixture::{NOW, poll};
 use polling_core::conformance::{RandomHistory, StoreUnderTest, assert_equals_the_oracle, poll_store, tally_store, update_bus};
 use polling_core::fault::{Faults, FaultyStore};
-use polling_core::store::{PollStore, TallyStore};
+use polling_core::store::{PollFilter, PollStore, TallyStore};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
@@ -26,6 +26,7 @@ crate::tests![
     the_postgres_store_is_a_poll_store,
     the_postgres_store_is_a_tally_store,
     the_postgres_store_passes_through_wrappers,
+    a_question_that_an_earlier_version_folded_is_found,
     plain_sql_finds_the_tallies_to_be_the_votes,
     every_statement_can_be_prepared,
     no_statement_of_a_batch_walks_through_a_table_that_grows,
@@ -51,6 +52,19 @@ async fn the_postgres_store_passes_through_wrappers(place: Place) {
     };
     poll_store(wrapped).await;
     tally_store(wrapped).await;
+}
+
+async fn a_question_that_an_earlier_version_folded_is_found(place: Place) {
+    let (store, options) = place.store().await;
+    let poll = poll(2, |draft| draft.question = "Ποια ΟΔΟΣ;".to_owned());
+    store.create(&poll).await.expect("it is created");
+    let mut session = Session::open(place.url(), &options.schema).await;
+    let before = "UPDATE poll_texts SET question_folded = 'ποια οδος;' RETURNING question_folded";
+    assert_eq!(session.ask::<String>(before).await, ["Ποια ΟΔΟΣ;".to_lowercase()]);
+    for part in ["ΟΔΟΣ", "οδος", "οδοσ", "Σ;", "ποια"] {
+        let filter = PollFilter { text: Some(part.to_owned()), state: None };
+        assert_eq!(store.rank(&filter, 10, NOW).await.expect("polls are ranked"), [poll.id], "{part}");
+    }
 }
 
 async fn plain_sql_finds_the_tallies_to_be_the_votes(place: Place) {

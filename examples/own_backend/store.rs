@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use polling_core::checkpoint::{Batch, Checkpoint};
 use polling_core::clock::Timestamp;
-use polling_core::model::{History, Poll, PollId, PollState, Receipt, Resolution, Steps, Tally, VoterKey};
+use polling_core::model::{History, Poll, PollId, Receipt, Resolution, Steps, Tally, VoterKey};
 use polling_core::store::memory::MemoryStore;
 use polling_core::store::{
     Applied, CountedVote, CreationOrder, Leader, PollFilter, PollSnapshot, PollStore, StoreError, TallyStore, Transitions,
@@ -76,7 +76,7 @@ impl Kept {
 
     async fn close(&self, poll: PollId, at: Timestamp) -> Result<Option<PollSnapshot>, StoreError> {
         let mut journal = self.journal.lock().await;
-        if self.memory.read(poll).await?.is_some_and(|snapshot| snapshot.poll.state(at) != PollState::Closed) {
+        if self.memory.read(poll).await?.is_some_and(|snapshot| !snapshot.poll.has_closed()) {
             write(&mut journal, &Record::Close { poll: poll.as_uuid(), at: at.as_micros() }).await?;
         }
         self.memory.close(poll, at).await

@@ -85,7 +85,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that moves only when told to.
+/// A clock that moves only when told to, in either direction.
 #[cfg(any(test, feature = "test-util"))]
 #[derive(Debug)]
 pub struct ManualClock(std::sync::atomic::AtomicI64);
@@ -102,6 +102,12 @@ impl ManualClock {
     pub fn advance(&self, duration: Duration) {
         let later = self.now().saturating_add(duration);
         self.0.store(later.as_micros(), std::sync::atomic::Ordering::SeqCst);
+    }
+
+    /// Goes back by `duration`, at most to [`Timestamp::MIN`], as a clock does that somebody sets right.
+    pub fn set_back(&self, duration: Duration) {
+        let since_epoch = self.now().saturating_since(Timestamp::MIN).saturating_sub(duration);
+        self.0.store(Timestamp::MIN.saturating_add(since_epoch).as_micros(), std::sync::atomic::Ordering::SeqCst);
     }
 }
 

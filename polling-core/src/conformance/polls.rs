@@ -20,6 +20,9 @@ pub async fn poll_store(make: impl AsyncFn() -> StoreUnderTest) {
     polls_are_ranked_by_voters(make().await).await;
     closing_is_final_and_happens_once(make().await).await;
     a_vote_that_was_counted_is_never_late(make().await).await;
+    a_poll_that_was_closed_stays_closed_when_the_clock_is_set_back(make().await).await;
+    a_planned_close_that_came_is_not_taken_back(make().await).await;
+    a_list_keeps_to_the_state_at_an_earlier_time(make().await).await;
     a_question_is_found_by_any_part_of_it(make().await).await;
     an_archived_poll_is_gone(make().await).await;
     scheduled_changes_are_announced_once(make().await).await;
@@ -106,13 +109,13 @@ async fn a_filter_finds_state_and_text(store: StoreUnderTest) {
     for poll in [&open, &scheduled, &closing] {
         create(&store, poll).await;
     }
-    let in_state = |state| PollFilter { state: Some(state), text: None };
+    let in_state = |state| PollFilter { state: Some(state), ..PollFilter::default() };
     assert_eq!(list(&store, &in_state(PollState::Open), NOW).await, ids(&[&open, &closing]));
     assert_eq!(list(&store, &in_state(PollState::Scheduled), NOW).await, ids(&[&scheduled]));
     assert_eq!(list(&store, &in_state(PollState::Closed), NOW).await, []);
     assert_eq!(list(&store, &in_state(PollState::Open), at(10)).await, ids(&[&open, &scheduled]));
     assert_eq!(list(&store, &in_state(PollState::Closed), at(5)).await, ids(&[&closing]));
-    let with_text = |text: &str| PollFilter { state: None, text: Some(text.to_owned()) };
+    let with_text = |text: &str| PollFilter { text: Some(text.to_owned()), ..PollFilter::default() };
     for found in ["éclair", "100% tarte_TATIN", "?"] {
         assert!(list(&store, &with_text(found), NOW).await.contains(&open.id), "{found}");
     }
@@ -155,18 +158,107 @@ async fn a_vote_that_was_counted_is_never_late(store: StoreUnderTest) {
     store.tallies.apply(&batch(0, &[vote])).await.expect("it is applied");
     let closed = store.polls.close(poll.id, at(3)).await.expect("it is closed").expect("the poll exists");
     assert_eq!(closed.poll.state(at(7)), PollState::Open, "the close moves behind the vote");
-    let announced = store.polls.transition(at(8)).await.expect("it answers");
-    assert_eq!(announced.changed, [poll.id], "and is announced when it comes");
     let late = Vote { accepted_at: at(8), ..cast(&poll, 2, 2, &[1]) };
     let applied = store.tallies.apply(&batch(1, &[late])).await.expect("it is applied");
     assert_eq!(applied.outcomes, [Outcome::Late]);
+}
+
+/// Checks that at any of these times the poll is closed, by whatever way one asks for it.
+async fn expect_closed(store: &StoreUnderTest, poll: PollId, times: [Timestamp; 3]) {
+    for now in times {
+        let read = read(store, poll).await.expect("the poll exists").poll;
+        assert_eq!((read.state_shown(now), read.state_for_voting(now)), (PollState::Closed, PollState::Closed), "at {now}");
+        for state in [PollState::Scheduled, PollState::Open, PollState::Closed] {
+            let (filter, is_there) = (PollFilter { state: Some(state), ..PollFilter::default() }, state == PollState::Closed);
+            assert_eq!(list(store, &filter, now).await.contains(&poll), is_there, "listed as {state:?} at {now}");
+            let ranked = store.polls.rank(&filter, 10, now).await.expect("polls are ranked");
+            assert_eq!(ranked.contains(&poll), is_there, "ranked as {state:?} at {now}");
+        }
+        assert_eq!(store.tallies.leaders(10, now).await.expect("leaders are read"), [], "at {now}");
+    }
+}
+
+async fn a_poll_that_was_closed_stays_closed_when_the_clock_is_set_back(store: StoreUnderTest) {
+    let poll = poll(2, |_| {});
+    create(&store, &poll).await;
+    let accepted = |seconds, number| Vote { accepted_at: at(seconds), ..cast(&poll, number, number, &[1]) };
+    store.tallies.apply(&batch(0, &[accepted(3600, 1)])).await.expect("it is applied");
+    // From here on the clock is an hour behind the one by which the vote was accepted.
+    let closed = store.polls.close(poll.id, at(3)).await.expect("it is closed").expect("the poll exists");
+    expect_closed(&store, poll.id, [NOW, at(3), at(9999)]).await;
+    assert_eq!(store.polls.close(poll.id, at(4)).await.expect("it answers"), Some(closed), "again");
+    let transitions = store.polls.transition(at(9999)).await.expect("it answers");
+    assert_eq!(transitions, Transitions::default(), "nothing is still to come");
+    let on_their_way = [accepted(2, 2), accepted(3599, 3), accepted(3601, 4)];
+    let applied = store.tallies.apply(&batch(1, &on_their_way)).await.expect("it is applied");
+    let expected = [Outcome::Counted, Outcome::Counted, Outcome::Late];
+    assert_eq!(applied.outcomes, expected, "what was acknowledged before the close counts, by whichever of the clocks");
+    expect_closed(&store, poll.id, [NOW, at(4), at(9999)]).await;
+}
+
+async fn a_planned_close_that_came_is_not_taken_back(store: StoreUnderTest) {
+    let [announced, closed_by_owner] = [(); 2].map(|()| {
+        poll(2, |draft| {
+            draft.opens_at = Some(at(10));
+            draft.closes_at = Some(at(20));
+        })
+    });
+    create(&store, &announced).await;
+    let vote = Vote { accepted_at: at(15), ..cast(&announced, 1, 1, &[1]) };
+    store.tallies.apply(&batch(0, &[vote])).await.expect("it is applied");
+    let open = PollFilter { state: Some(PollState::Open), ..PollFilter::default() };
+    assert_eq!(list(&store, &open, at(9)).await, []);
+    assert_eq!(store.polls.transition(at(10)).await.expect("it answers").changed, [announced.id]);
+    assert_eq!(list(&store, &open, at(9)).await, [announced.id], "it has opened");
+    assert_eq!(store.tallies.leaders(10, at(9)).await.expect("leaders are read").len(), 1);
+    assert_eq!(store.polls.transition(at(20)).await.expect("it answers").changed, [announced.id]);
+    expect_closed(&store, announced.id, [NOW, at(15), at(30)]).await;
+    let before = read(&store, announced.id).await;
+    assert_eq!(store.polls.close(announced.id, at(15)).await.expect("it answers"), before);
+    create(&store, &closed_by_owner).await;
+    let closed = store.polls.close(closed_by_owner.id, at(25)).await.expect("it is closed").expect("the poll exists");
+    assert_eq!(
+        (closed.poll.closes_at, closed.tally.version.number),
+        (Some(at(20)), 2),
+        "it came by its plan, and is announced now"
+    );
+    assert_eq!(store.polls.transition(at(30)).await.expect("it answers"), Transitions::default());
+    expect_closed(&store, closed_by_owner.id, [NOW, at(15), at(30)]).await;
+}
+
+async fn a_list_keeps_to_the_state_at_an_earlier_time(store: StoreUnderTest) {
+    let plan = |opens: Option<u64>, closes: Option<u64>| {
+        poll(2, |draft| (draft.opens_at, draft.closes_at) = (opens.map(at), closes.map(at)))
+    };
+    let [open, scheduled, by_plan, by_owner, before_its_opening, ahead] =
+        [plan(None, None), plan(Some(10), None), plan(None, Some(10)), plan(None, None), plan(Some(99), None), plan(None, None)];
+    for poll in [&open, &scheduled, &by_plan, &by_owner, &before_its_opening, &ahead] {
+        create(&store, poll).await;
+    }
+    let vote = Vote { accepted_at: at(3600), ..cast(&ahead, 1, 1, &[1]) };
+    store.tallies.apply(&batch(0, &[vote])).await.expect("it is applied");
+    store.polls.close(ahead.id, at(4)).await.expect("it is closed");
+    for poll in [&by_owner, &before_its_opening] {
+        store.polls.close(poll.id, at(11)).await.expect("it is closed");
+    }
+    for is_announced in [false, true] {
+        if is_announced {
+            store.polls.transition(at(12)).await.expect("it answers");
+        }
+        let listed =
+            async |state, then| list(&store, &PollFilter { state: Some(state), state_at: Some(then), text: None }, at(12)).await;
+        assert_eq!(listed(PollState::Open, at(5)).await, ids(&[&open, &by_plan, &by_owner]));
+        assert_eq!(listed(PollState::Scheduled, at(5)).await, ids(&[&scheduled, &before_its_opening]));
+        assert_eq!(listed(PollState::Closed, at(5)).await, ids(&[&ahead]), "which no time tells");
+        assert_eq!(listed(PollState::Closed, at(12)).await, ids(&[&by_plan, &by_owner, &before_its_opening, &ahead]));
+    }
 }
 
 async fn a_question_is_found_by_any_part_of_it(store: StoreUnderTest) {
     let greek = poll(2, |draft| draft.question = "Ποια ΟΔΟΣΑΣ; ΔΡΟΜΟΣ".to_owned());
     create(&store, &greek).await;
     for part in ["ΟΔΟΣ", "οδος", "οδοσ", "ΟΔΟΣΑΣ", "οδοσας", "Σ; Δ", "δρόμος", "ς"] {
-        let filter = PollFilter { text: Some(part.to_owned()), state: None };
+        let filter = PollFilter { text: Some(part.to_owned()), ..PollFilter::default() };
         let expected: &[PollId] = if part == "δρόμος" { &[] } else { &[greek.id] };
         assert_eq!(list(&store, &filter, NOW).await, expected, "{part}");
         assert_eq!(store.polls.rank(&filter, 10, NOW).await.expect("polls are ranked"), expected, "{part}");

@@ -357,27 +357,53 @@ impl Poll {
         self.next_transition(Timestamp::MIN)
     }
 
-    /// The poll with its close at `at`, unless it closes before that anyway.
+    /// The poll closed by its owner, with its close at `at`, unless it closes before that anyway. The close has come, even where `at`
+    /// is still ahead of a clock, because votes were counted that were accepted before `at` by a clock that was set back since, or that
+    /// is ahead of the others.
     #[must_use]
     pub fn closed(mut self, at: Timestamp) -> Self {
         self.parts.closes_at = Some(self.parts.closes_at.map_or(at, |planned| planned.min(at)));
-        self
+        self.awaiting(None)
+    }
+
+    /// Whether the close has come by the word of the store, whatever a clock says.
+    #[must_use]
+    pub fn has_closed(&self) -> bool {
+        self.closes_at.is_some_and(|closes_at| self.passed.is_some_and(|passed| closes_at <= passed))
     }
 
     /// The poll as it is at a version for which `next` is the next change of state that has none yet: all before it have come, and
     /// are shown as such wherever that version is, even by a clock for which they are still to come.
     #[must_use]
     pub fn awaiting(mut self, next: Option<Timestamp>) -> Self {
-        let changes = self.opens_at.into_iter().chain(self.closes_at);
+        // An opening that a close forestalled never comes.
+        let opens_at = self.opens_at.filter(|&opens_at| self.closes_at.is_none_or(|closes_at| opens_at < closes_at));
+        let changes = opens_at.into_iter().chain(self.closes_at);
         self.passed = changes.filter(|&change| next.is_none_or(|next| change < next)).max();
         self
     }
 
     /// The state that is shown when the clock says `now`. Clocks differ between servers, and what has a version is not taken back;
-    /// whether a vote is in time is for [`state`](Self::state) alone.
+    /// whether a recorded vote is in time is for [`state`](Self::state) alone.
     #[must_use]
     pub fn state_shown(&self, now: Timestamp) -> PollState {
         self.state(self.passed.map_or(now, |passed| passed.max(now)))
+    }
+
+    /// The state that was shown at the earlier time `then`, as far as can be told when the clock says `now`: by their times alone, for
+    /// changes that have come up to now, and as it is shown now, for one that has come although its time is still ahead of the clock.
+    #[must_use]
+    pub fn state_listed(&self, then: Timestamp, now: Timestamp) -> PollState {
+        self.state(self.passed.filter(|&passed| passed > now).map_or(then, |passed| passed.max(then)))
+    }
+
+    /// The state by which a server takes a vote when its clock says `now`, and so gives it this acceptance time.
+    ///
+    /// A poll that has closed takes none, even where the acceptance time would be in time: whoever votes may have seen the final
+    /// results. One that is shown as open before its opening by this clock takes none either: it would be recorded, and be invalid.
+    #[must_use]
+    pub fn state_for_voting(&self, now: Timestamp) -> PollState {
+        if self.has_closed() { PollState::Closed } else { self.state(now) }
     }
 
     /// Whether everybody may see the results when the clock says `now`.

@@ -79,7 +79,7 @@ impl MemoryStore {
     }
 
     fn snapshot(&self, kept: &KeptPoll) -> PollSnapshot {
-        PollSnapshot { poll: kept.poll.clone().awaiting(kept.transition_at), tally: self.tally(kept) }
+        PollSnapshot { poll: kept.poll.clone(), tally: self.tally(kept) }
     }
 
     fn tally(&self, kept: &KeptPoll) -> Tally {
@@ -142,7 +142,7 @@ impl State {
 
 fn matches(kept: &KeptPoll, filter: &PollFilter, now: Timestamp) -> bool {
     !kept.archived
-        && filter.state.is_none_or(|state| kept.poll.state(now) == state)
+        && filter.state.is_none_or(|state| kept.poll.state_listed(filter.state_at.unwrap_or(now), now) == state)
         && filter.text.as_ref().is_none_or(|text| fold(&kept.poll.question).contains(&fold(text)))
 }
 
@@ -150,7 +150,7 @@ fn matches(kept: &KeptPoll, filter: &PollFilter, now: Timestamp) -> bool {
 impl PollStore for MemoryStore {
     async fn create(&self, poll: &Poll) -> Result<(), StoreError> {
         let kept = KeptPoll {
-            poll: poll.clone(),
+            poll: poll.clone().awaiting(poll.first_transition()),
             archived: false,
             version: 1,
             totals: Totals::zero(poll.options.len()),
@@ -194,12 +194,10 @@ impl PollStore for MemoryStore {
     async fn close(&self, poll: PollId, at: Timestamp) -> Result<Option<PollSnapshot>, StoreError> {
         let mut state = self.state();
         let Some(kept) = state.live_mut(poll) else { return Ok(None) };
-        if kept.poll.state(at) != PollState::Closed {
-            let closes_at = super::close_time(at, kept.last_accepted_at);
-            kept.poll = kept.poll.clone().closed(closes_at);
+        if !kept.poll.has_closed() {
+            kept.poll = kept.poll.clone().closed(super::close_time(at, kept.last_accepted_at));
             kept.version += 1;
-            // A close that moved behind a vote is announced when it comes.
-            kept.transition_at = (closes_at > at).then_some(closes_at);
+            kept.transition_at = None;
         }
         Ok(Some(self.snapshot(kept)))
     }
@@ -219,6 +217,7 @@ impl PollStore for MemoryStore {
             if kept.transition_at.is_some_and(|due| due <= now) {
                 kept.version += 1;
                 kept.transition_at = kept.poll.next_transition(now);
+                kept.poll = kept.poll.clone().awaiting(kept.transition_at);
                 transitions.changed.push(kept.poll.id);
             }
             transitions.next = transitions.next.into_iter().chain(kept.transition_at).min();
@@ -262,7 +261,7 @@ impl TallyStore for MemoryStore {
     async fn leaders(&self, limit: usize, now: Timestamp) -> Result<Vec<Leader>, StoreError> {
         let state = self.state();
         let shown = |kept: &&KeptPoll| {
-            !kept.archived && kept.poll.results == ResultsVisibility::Always && kept.poll.state(now) == PollState::Open
+            !kept.archived && kept.poll.results == ResultsVisibility::Always && kept.poll.state_shown(now) == PollState::Open
         };
         let mut leaders: Vec<Leader> = state
             .polls

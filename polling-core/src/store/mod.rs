@@ -118,8 +118,11 @@ pub struct PollSnapshot {
 /// Which polls to list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PollFilter {
-    /// Only polls in this state at the time of the query.
+    /// Only polls in this state, as it is shown at the time of the query ([`Poll::state_shown`]).
     pub state: Option<PollState>,
+    /// At this earlier time instead ([`Poll::state_listed`]), so that a list that is read page by page keeps to the time of its first
+    /// page, whatever opens and closes meanwhile.
+    pub state_at: Option<Timestamp>,
     /// Only polls whose question contains this text, ignoring case.
     pub text: Option<String>,
 }
@@ -228,7 +231,8 @@ pub trait PollStore: Send + Sync {
     async fn rank(&self, filter: &PollFilter, limit: usize, now: Timestamp) -> Result<Vec<PollId>, StoreError>;
 
     /// Closes the poll at `at`, or just after the latest acceptance time of a vote already applied to it, whichever is later:
-    /// so no vote that was counted is late. A poll that is closed at `at` is left as it is. `None`: no such poll.
+    /// so no vote that was counted is late. Either way it is closed from now on ([`Poll::has_closed`]), whatever a clock says later. A
+    /// poll that has closed is left as it is. `None`: no such poll.
     async fn close(&self, poll: PollId, at: Timestamp) -> Result<Option<PollSnapshot>, StoreError>;
 
     /// Archives the poll: it is gone from every answer but [`TallyStore::outcome`]. Votes for it are invalid from then on.
@@ -312,6 +316,16 @@ fn history_of(sum: HistorySum, tally: Tally) -> Result<History, StoreError> {
 }
 
 /// When a poll closes that somebody wants closed at `at`: not before a vote that was in time when it was applied.
+///
+/// Where a clock was set back, or that of another server is ahead, this is still to come, by up to as much. It only tells which
+/// acceptance times are in time, and the poll is closed at once ([`Poll::closed`]): it is shown as such, and servers take no more
+/// votes. What was acknowledged before the close counts when it is applied after it: a vote that was on its way from a clock
+/// that was right, and one from the clock that is ahead. In return, of a server that has not heard of the close yet, a vote with an
+/// acceptance time between `at` and this counts as well: a record does not say which of the two it is, and a vote that
+/// was acknowledged in time must not be lost.
+///
+/// A clock of the process that never goes back would not do instead: it forgets at a restart, another server does not have it, and one
+/// that was a year ahead for a moment would refuse or close for a year every poll with a planned close.
 fn close_time(at: Timestamp, last_accepted_at: Option<Timestamp>) -> Timestamp {
     last_accepted_at.map_or(at, |last| at.max(last.saturating_add(std::time::Duration::from_micros(1))))
 }

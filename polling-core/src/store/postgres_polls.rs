@@ -8,7 +8,7 @@ use super::postgres_statements as statements;
 use super::rows::KeptPoll;
 use super::{PollSnapshot, StoreError, Transitions, close_time};
 use crate::clock::Timestamp;
-use crate::model::{Poll, PollId, PollState};
+use crate::model::{Poll, PollId};
 
 pub(super) async fn create_poll(connection: &mut Connection, poll: &Poll) -> Result<(), StoreError> {
     let create = query(statements::CREATE_POLL)
@@ -38,16 +38,10 @@ pub(super) async fn close_poll(
     let rows = find(connection, query(statements::LOCK_POLL).bind(poll.as_uuid())).await?;
     let Some(row) = rows.first() else { return Ok(None) };
     let KeptPoll { number, last_accepted_at, mut snapshot, .. } = kept_poll(row)?;
-    if snapshot.poll.state(at) != PollState::Closed {
-        let poll = snapshot.poll.closed(close_time(at, last_accepted_at));
-        // Where the close had to move behind a vote, the change of state is still to come and has a version of its own.
-        let next = poll.next_transition(at);
-        snapshot.poll = poll.awaiting(next);
+    if !snapshot.poll.has_closed() {
+        snapshot.poll = snapshot.poll.closed(close_time(at, last_accepted_at));
         snapshot.tally.version.number += 1;
-        let close = query(statements::CLOSE)
-            .bind(number)
-            .bind(snapshot.poll.closes_at.map(Timestamp::as_micros))
-            .bind(next.map(Timestamp::as_micros));
+        let close = query(statements::CLOSE).bind(number).bind(snapshot.poll.closes_at.map(Timestamp::as_micros));
         execute(connection, close).await?;
     }
     Ok(Some(snapshot))

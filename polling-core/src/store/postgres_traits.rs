@@ -22,11 +22,12 @@ use crate::checkpoint::{Batch, Checkpoint, Offset};
 use crate::clock::Timestamp;
 use crate::model::{Ballot, History, HistorySum, Poll, PollId, Receipt, Resolution, Steps, Tally, VoterKey, derive_outcome};
 
-/// A statement that begins with the five parameters of a filter.
+/// A statement that begins with the six parameters of a filter.
 fn filtered(statement: &'static str, filter: &PollFilter, now: Timestamp) -> Query {
     let text = filter.text.as_deref().map(fold);
     let (from, to) = refolding(text.as_deref());
-    query(statement).bind(filter.state.map(rows::state_code)).bind(now.as_micros()).bind(text).bind(from).bind(to)
+    let query = query(statement).bind(filter.state.map(rows::state_code)).bind(filter.state_at.unwrap_or(now).as_micros());
+    query.bind(text).bind(from).bind(to).bind(now.as_micros())
 }
 
 /// No question has a zero in it, and the server takes no text that has.

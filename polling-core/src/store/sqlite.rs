@@ -557,7 +557,7 @@ mod tests {
             held.push(store.inner.scanners.connections.acquire().await.expect("a connection"));
         }
         let now = SystemClock.now();
-        let open = PollFilter { state: Some(PollState::Open), text: None };
+        let open = PollFilter { state: Some(PollState::Open), ..PollFilter::default() };
         let mut scans = [
             Box::pin(async { store.list(&open, CreationOrder::default(), None, 1, now).await.map(drop) }) as BoxFuture<'_, _>,
             Box::pin(async { store.rank(&PollFilter::default(), 1, now).await.map(drop) }),
@@ -587,7 +587,7 @@ mod tests {
                 held.push(readers.connections.acquire().await.expect("a connection"));
             }
         }
-        let filter = PollFilter { state: None, text: Some("zzz".into()) };
+        let filter = PollFilter { text: Some("zzz".into()), ..PollFilter::default() };
         let scan = || Box::pin(async { store.rank(&filter, 1, known.id.created_at()).await.map(drop) }) as BoxFuture<'_, _>;
         let read = || Box::pin(async { store.read(known.id).await.map(drop) }) as BoxFuture<'_, _>;
         let mut waiting: Vec<_> = (0..SCANS_MAX).map(|_| scan()).chain((0..READS_MAX).map(|_| read())).collect();

@@ -18,12 +18,14 @@ macro_rules! select_polls {
     };
 }
 
-/// `?1` the state or NULL for any, `?2` the present time, `?3` the folded text or NULL for any, `?4` and `?5` see
-/// [`refolding`](super::folding::refolding).
+/// `?1` the state or NULL for any, as [`Poll::state_listed`](crate::model::Poll::state_listed) has it at `?2` when it is `?6` now, `?3`
+/// the folded text or NULL for any, `?4` and `?5` see [`refolding`](super::folding::refolding).
 macro_rules! polls_that_match {
     () => {
         " polls.archived = 0 \
-         AND (?1 IS NULL OR ?1 = CASE WHEN polls.closes_at <= ?2 THEN 2 WHEN polls.opens_at > ?2 THEN 0 ELSE 1 END) \
+         AND (?1 IS NULL OR ?1 = CASE WHEN polls.closes_at <= ?2 OR (polls.closes_at > ?6 AND polls.transition_at IS NULL) THEN 2 \
+         WHEN polls.opens_at > ?2 AND NOT (polls.opens_at > ?6 AND (polls.transition_at IS NULL OR polls.opens_at < polls.transition_at) \
+         AND (polls.closes_at IS NULL OR polls.opens_at < polls.closes_at)) THEN 0 ELSE 1 END) \
          AND (?3 IS NULL OR instr(replace(poll_texts.question_folded, ?4, ?5), ?3) > 0) "
     };
 }
@@ -98,21 +100,21 @@ pub(super) const CREATE_TALLIES: &str = "INSERT INTO tallies (poll, option, vote
 pub(super) const READ_POLL: &str =
     select_polls!("", "polls JOIN poll_texts ON poll_texts.poll = polls.number WHERE polls.id = ?1 AND polls.archived = 0");
 pub(super) const LIST_NEWEST_FIRST: &str = concat!(
-    select_polls!("", "polls JOIN poll_texts ON poll_texts.poll = polls.number WHERE polls.id < ?6 AND"),
+    select_polls!("", "polls JOIN poll_texts ON poll_texts.poll = polls.number WHERE polls.id < ?7 AND"),
     polls_that_match!(),
-    "ORDER BY polls.id DESC LIMIT ?7"
+    "ORDER BY polls.id DESC LIMIT ?8"
 );
 pub(super) const LIST_OLDEST_FIRST: &str = concat!(
-    select_polls!("", "polls JOIN poll_texts ON poll_texts.poll = polls.number WHERE polls.id > ?6 AND"),
+    select_polls!("", "polls JOIN poll_texts ON poll_texts.poll = polls.number WHERE polls.id > ?7 AND"),
     polls_that_match!(),
-    "ORDER BY polls.id LIMIT ?7"
+    "ORDER BY polls.id LIMIT ?8"
 );
 pub(super) const RANK: &str = concat!(
     "SELECT polls.id FROM polls JOIN poll_texts ON poll_texts.poll = polls.number WHERE",
     polls_that_match!(),
-    "ORDER BY polls.voters DESC, polls.id LIMIT ?6"
+    "ORDER BY polls.voters DESC, polls.id LIMIT ?7"
 );
-pub(super) const CLOSE: &str = "UPDATE polls SET closes_at = ?2, transition_at = ?3, version = version + 1 WHERE number = ?1";
+pub(super) const CLOSE: &str = "UPDATE polls SET closes_at = ?2, transition_at = NULL, version = version + 1 WHERE number = ?1";
 pub(super) const ARCHIVE: &str =
     "UPDATE polls SET archived = 1, transition_at = NULL, version = version + 1 WHERE id = ?1 AND archived = 0";
 pub(super) const NEXT_TRANSITION: &str = "SELECT min(transition_at) AS next FROM polls WHERE transition_at IS NOT NULL";
@@ -177,8 +179,8 @@ pub(super) const TALLIES: &str = "SELECT polls.id, polls.version, polls.voters, 
 /// Polls before options, so that the options of polls which do not qualify are not even looked at. Nor are those of polls with fewer
 /// voters than the bar: so many votes have as many options as are asked for, of the polls with the most voters alone.
 pub(super) const LEADERS: &str = "WITH shown AS NOT MATERIALIZED (SELECT number, id, voters FROM polls \
-     WHERE archived = 0 AND results = 'always' AND (closes_at IS NULL OR closes_at > ?1) \
-     AND (opens_at IS NULL OR opens_at <= ?1) AND voters > 0), \
+     WHERE archived = 0 AND results = 'always' AND (closes_at IS NULL OR (closes_at > ?1 AND transition_at IS NOT NULL)) \
+     AND (opens_at IS NULL OR opens_at <= ?1 OR transition_at IS NULL OR opens_at < transition_at) AND voters > 0), \
      bar AS MATERIALIZED (SELECT coalesce((SELECT votes \
      FROM (SELECT number FROM shown ORDER BY voters DESC LIMIT ?2) AS crowded CROSS JOIN tallies ON tallies.poll = crowded.number \
      WHERE votes > 0 ORDER BY votes DESC LIMIT 1 OFFSET max(?2 - 1, 0)), 1) AS votes) \

@@ -14,7 +14,7 @@ use super::sqlite_statements::{self as statements, VOTE_ROWS};
 use super::{Applied, PollSnapshot, StoreError, Transitions, close_time};
 use crate::checkpoint::{Batch, Entry, Offset};
 use crate::clock::Timestamp;
-use crate::model::{Choices, Poll, PollId, PollState, Tally};
+use crate::model::{Choices, Poll, PollId, Tally};
 
 /// Bytes that are kept of a record that cannot be read: more than any vote has, and a bound for rubbish.
 const DEAD_LETTER_BYTES_MAX: usize = 64 * 1024;
@@ -52,16 +52,10 @@ pub(super) async fn close_poll(
     let rows = find(&mut session.connection, query(statements::READ_POLL).bind(blob(poll))).await?;
     let Some(row) = rows.first() else { return Ok(None) };
     let KeptPoll { number, last_accepted_at, mut snapshot, .. } = kept_poll(row, epoch)?;
-    if snapshot.poll.state(at) != PollState::Closed {
-        let poll = snapshot.poll.closed(close_time(at, last_accepted_at));
-        // Where the close had to move behind a vote, the change of state is still to come and has a version of its own.
-        let next = poll.next_transition(at);
-        snapshot.poll = poll.awaiting(next);
+    if !snapshot.poll.has_closed() {
+        snapshot.poll = snapshot.poll.closed(close_time(at, last_accepted_at));
         snapshot.tally.version.number += 1;
-        let close = query(statements::CLOSE)
-            .bind(number)
-            .bind(snapshot.poll.closes_at.map(Timestamp::as_micros))
-            .bind(next.map(Timestamp::as_micros));
+        let close = query(statements::CLOSE).bind(number).bind(snapshot.poll.closes_at.map(Timestamp::as_micros));
         execute(&mut session.connection, close).await?;
     }
     Ok(Some(snapshot))

@@ -84,9 +84,7 @@ pub(crate) async fn close(service: &Service, caller: Caller<'_>, poll: Option<Po
         Ok(snapshot)
     };
     let snapshot = store_calls::write(service, change).await?.ok_or_else(|| Problem::new(ProblemKind::PollNotFound))?;
-    // A close comes after every vote that was counted, which may be a moment from now.
-    let closed_at = snapshot.poll.closes_at.map_or(now, |closes_at| closes_at.max(now));
-    json_response(StatusCode::OK, &PollBody::new(&snapshot, closed_at, true))
+    json_response(StatusCode::OK, &PollBody::new(&snapshot, now, true))
 }
 
 /// Archives a poll, for its owner.

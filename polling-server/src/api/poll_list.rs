@@ -69,7 +69,7 @@ pub(crate) async fn list(service: &Service, rankings: &Rankings, request: PageRe
 }
 
 fn filter(query: &ListQuery) -> PollFilter {
-    PollFilter { state: query.state, text: query.text.clone() }
+    PollFilter { state: query.state, text: query.text.clone(), ..PollFilter::default() }
 }
 
 fn refused_cursor(detail: &'static str) -> Problem {
@@ -94,9 +94,10 @@ async fn created_page(
     loop {
         // One more than there is room for tells whether there is a next page.
         let count = (page.room() + 1).min(POLLS_READ_AT_ONCE);
-        let (polls, filter, after) = (Arc::clone(&service.polls), filter(&request.query), last);
-        let snapshots =
-            store_calls::read(service, async move { polls.list(&filter, order, after, count, listed_at).await }).await?;
+        let (polls, after, now) = (Arc::clone(&service.polls), last, service.clock.now());
+        // What opens or closes from one call to the next stays where it was when the list began.
+        let filter = PollFilter { state_at: request.query.state.map(|_| listed_at), ..filter(&request.query) };
+        let snapshots = store_calls::read(service, async move { polls.list(&filter, order, after, count, now).await }).await?;
         for snapshot in &snapshots {
             if !page.add(snapshot)? {
                 return Ok(last.map(Place::After));

@@ -97,7 +97,7 @@ impl VoteDesk {
         let accepted_at = self.service.clock.now();
         let id = vote_id.unwrap_or_else(|| VoteId(Uuid::new_v4()));
         let vote = Vote { poll: poll.id, voter, id, accepted_at, kind };
-        match poll.state(accepted_at) {
+        match poll.state_for_voting(accepted_at) {
             PollState::Open => {}
             PollState::Scheduled => return Err(Problem::new(ProblemKind::PollNotOpen)),
             PollState::Closed if vote_id.is_none() => return Err(Problem::new(ProblemKind::PollClosed)),

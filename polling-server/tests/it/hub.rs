@@ -6,7 +6,7 @@ use std::time::Duration;
 use polling_core::bus::Update;
 use polling_core::clock::Clock;
 use polling_core::conformance::fixture::{NOW, at, cast, poll};
-use polling_core::model::{Poll, ResultsVisibility};
+use polling_core::model::{Poll, ResultsVisibility, Vote};
 use polling_core::store::PollStore;
 use polling_server::live::frame::PollNews;
 use polling_server::live::hub::Watched;
@@ -88,7 +88,7 @@ async fn a_tally_behind_a_gap_is_never_shown_with_an_old_definition() {
     let accepted_before = cast(&poll, 2, 2, &[2]);
     world.apply(&[accepted_before]).await;
     let news = next(&mut watched).await;
-    assert_eq!((news["state"].as_str(), news["voters"].as_u64()), (Some("open"), Some(2)), "closes after the last vote");
+    assert_eq!((news["state"].as_str(), news["voters"].as_u64()), (Some("closed"), Some(2)), "it was in time");
     let version = world.views.poll(poll.id).await.expect("read").expect("exists").snapshot().tally.version;
     assert_eq!(news["version"].as_u64(), Some(version.number));
     assert!(world.views.poll(poll.id).await.expect("read").expect("exists").snapshot().poll.closes_at.is_some());
@@ -180,6 +180,26 @@ async fn a_close_by_the_owner_is_shown_by_a_server_whose_clock_is_behind() {
     assert_eq!(behind.watch(&poll).await.first.version, closed.tally.version);
     behind.clock.advance(Duration::from_secs(1));
     assert_eq!(state_in_body(&behind, &poll).await, "closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_after_the_clock_was_set_back_is_shown_at_once_and_once() {
+    let poll = poll(2, |draft| draft.results = ResultsVisibility::Always);
+    let mut world = World::new(&[&poll]).await;
+    let mut watched = world.watch(&poll).await;
+    world.apply(&[Vote { accepted_at: at(3600), ..cast(&poll, 1, 1, &[1]) }]).await;
+    assert_eq!(next(&mut watched).await["state"], "open");
+    assert_eq!(world.board.top(10).await.expect("read").entries.len(), 1);
+    let closed = world.store.close(poll.id, at(0)).await.expect("closed").expect("the poll exists");
+    let news = [Update::Changed(poll.id)];
+    world.hub.absorb(&news);
+    world.board.absorb(&news);
+    let shown = next(&mut watched).await;
+    assert_eq!((shown["state"].as_str(), shown["version"].as_u64()), (Some("closed"), Some(closed.tally.version.number)));
+    assert_eq!(state_in_body(&world, &poll).await, "closed");
+    assert_eq!(world.board.top(10).await.expect("read").entries, []);
+    world.clock.advance(Duration::from_secs(4000));
+    assert_eq!(world.store.transition(at(4000)).await.expect("it answers").changed, [], "that was all");
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,10 +23,14 @@ export function timeText(poll, now = Date.now()) {
   if (poll.state === "scheduled" && poll.opens_at) {
     return text("time.opens", { when: distance(poll.opens_at, now) });
   }
-  if (poll.closes_at) {
-    return text(poll.state === "closed" ? "time.closed" : "time.closes", { when: distance(poll.closes_at, now) });
+  if (!poll.closes_at) {
+    return null;
   }
-  return null;
+  if (poll.state !== "closed") {
+    return text("time.closes", { when: distance(poll.closes_at, now) });
+  }
+  // A poll can be closed by a clock that is ahead of this one: then nobody can say how long ago.
+  return Date.parse(poll.closes_at) > now ? null : text("time.closed", { when: distance(poll.closes_at, now) });
 }
 
 /** The same as an element that shows the exact time to whoever points at it. */

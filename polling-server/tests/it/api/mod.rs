@@ -2,6 +2,7 @@
 
 mod batches;
 mod bodies;
+mod clocks;
 mod document;
 mod edges;
 mod history;

@@ -41,6 +41,9 @@ struct Counted {
     news: watch::Sender<PollNews>,
     /// How many watch at other servers, and until when that holds.
     elsewhere: HashMap<Uuid, (u32, Instant)>,
+    /// Whether somebody who came was told another number than the news have, and so has to be told of the next, even where it is the one
+    /// that all others know.
+    has_told_another: bool,
 }
 
 impl Counted {
@@ -82,6 +85,19 @@ impl Audience {
         }
     }
 
+    /// Somebody who came is told this number.
+    fn note_told(&self, poll: PollId, viewers: u64) {
+        if let Some(counted) = self.counted().get_mut(&poll) {
+            let is_another = matches!(&*counted.news.borrow(), PollNews::Frame(known) if !known.says(viewers));
+            counted.has_told_another |= is_another;
+        }
+    }
+
+    /// Whether somebody was told another number since this was asked last.
+    fn take_told_another(&self, poll: PollId) -> bool {
+        self.counted().get_mut(&poll).is_some_and(|counted| std::mem::take(&mut counted.has_told_another))
+    }
+
     fn counted(&self) -> MutexGuard<'_, HashMap<PollId, Counted>> {
         self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -112,13 +128,15 @@ impl Hub {
                 }
                 None => {
                     let (sender, news) = watch::channel(PollNews::Frame(Arc::clone(&first)));
-                    counted.insert(poll, Counted { news: sender.clone(), elsewhere: HashMap::new() });
+                    counted.insert(poll, Counted { news: sender.clone(), elsewhere: HashMap::new(), has_told_another: false });
                     tokio::spawn(Arc::clone(self).count(poll, Arc::clone(&first), base, sender));
                     news
                 }
             }
         };
-        let first = Arc::new(first.with_viewers(poll, self.viewers(poll)));
+        let viewers = self.viewers(poll);
+        self.audience.note_told(poll, viewers);
+        let first = Arc::new(first.with_viewers(poll, viewers));
         Ok(Some(Watched { first, news }))
     }
 
@@ -161,9 +179,10 @@ impl Hub {
                     counted.send_replace(PollNews::Frame(Arc::new(frame.with_viewers(poll, self.viewers(poll)))));
                 }
                 _ = recount.tick() => {
+                    let has_told_another = self.audience.take_told_another(poll);
                     let viewers = self.viewers(poll);
                     counted.send_if_modified(|latest| {
-                        let is_news = matches!(latest, PollNews::Frame(known) if known.viewers.as_ref().is_none_or(|known| known.count != viewers));
+                        let is_news = matches!(latest, PollNews::Frame(known) if has_told_another || !known.says(viewers));
                         if is_news {
                             *latest = PollNews::Frame(Arc::new(frame.with_viewers(poll, viewers)));
                         }

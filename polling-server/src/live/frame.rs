@@ -198,6 +198,12 @@ impl PollFrame {
         }
     }
 
+    /// Whether it says that so many watch.
+    #[must_use]
+    pub fn says(&self, viewers: u64) -> bool {
+        self.viewers.as_ref().is_some_and(|known| known.count == viewers)
+    }
+
     /// The same frame of this poll with so many viewers.
     #[must_use]
     pub fn with_viewers(&self, poll: PollId, count: u64) -> Self {

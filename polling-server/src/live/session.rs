@@ -40,7 +40,7 @@ pub const POLLS_MAX: usize = 100;
 /// Polls that one socket may ask for in its life: what was shown of each is remembered, so that nothing is shown again that is not newer.
 const SHOWN_MAX: usize = 10 * POLLS_MAX;
 /// Bad messages in a row after which the socket is closed.
-const BAD_MESSAGES_MAX: u32 = 10;
+const BAD_MESSAGES_MAX: usize = 10;
 /// Sockets and streams are closed within this time on shutdown, one here and one there, so that they do not all come back at once.
 pub const STAGGER: Duration = Duration::from_secs(2);
 
@@ -59,10 +59,9 @@ pub struct Session<P> {
     insider_of: HashSet<PollId>,
     /// Messages that were heard, which numbers them.
     messages: u64,
-    /// The last of them that got a complaint.
-    complained: u64,
-    /// How many got one since the last one that got none, and since anything that was asked for could be shown.
-    bad_messages: u32,
+    /// Those that got a complaint since the last one that got none, and since anything that was asked for could be shown. They get it in
+    /// any order, because some wait for the store.
+    bad_messages: HashSet<u64>,
     /// Whether everything was sent that was put there to be sent.
     is_flushed: bool,
     heard: Instant,
@@ -94,8 +93,7 @@ impl<P: Send> Session<P> {
             leaderboard_shown: ShownBoard::default(),
             insider_of: HashSet::new(),
             messages: 0,
-            complained: 0,
-            bad_messages: 0,
+            bad_messages: HashSet::new(),
             is_flushed: true,
             heard: Instant::now(),
         })
@@ -199,10 +197,15 @@ impl<P: Send> Session<P> {
         if is_insider {
             self.insider_of.insert(poll);
         }
-        // What came during the handshake takes the place of the snapshot, rather than to come right behind it.
-        let newest = news.has_changed().unwrap_or_default().then(|| news.borrow_and_update().clone());
+        // What came during the handshake takes the place of the snapshot, rather than to come right behind it; but news are made of what
+        // was known before some snapshots, too.
+        let is_newer = match &*news.borrow() {
+            PollNews::Frame(latest) => latest.version > first.version,
+            PollNews::Gone => true,
+        };
+        let newest = if is_newer { news.borrow_and_update().clone() } else { PollNews::Frame(first) };
         self.polls.insert(poll, WatchStream::from_changes(news));
-        self.show(poll, newest.unwrap_or(PollNews::Frame(first))).await
+        self.show(poll, newest).await
     }
 
     async fn add_leaderboard(&mut self, first: BoardFrame, frames: watch::Receiver<Option<BoardFrame>>) -> Step {
@@ -264,8 +267,8 @@ impl<P: Send> Session<P> {
         self.messages += 1;
         self.act_on(message).await?;
         // Of a message that waits for the store nobody knows yet how good it is.
-        if self.complained < self.messages && self.wishes.as_ref().is_none_or(|wishes| wishes.is_empty()) {
-            self.bad_messages = 0;
+        if !self.bad_messages.contains(&self.messages) && self.wishes.as_ref().is_none_or(|wishes| wishes.is_empty()) {
+            self.bad_messages.clear();
         }
         Ok(())
     }
@@ -331,7 +334,7 @@ impl<P: Send> Session<P> {
     /// Shows what was asked for, or says why it cannot be shown.
     async fn tell(&mut self, Answer { message, wish, granted }: Answer) -> Step {
         if granted.is_ok() {
-            self.bad_messages = 0;
+            self.bad_messages.clear();
         }
         match granted {
             Ok(Granted::Poll(poll, watched)) => self.add_poll(poll, watched).await,
@@ -342,12 +345,9 @@ impl<P: Send> Session<P> {
 
     /// A message counts once, however many complaints it gets: a hundred polls of a dashboard may have been archived.
     async fn complain(&mut self, message: u64, problem: &Problem, poll: Option<PollId>) -> Step {
-        if self.complained < message {
-            self.complained = message;
-            self.bad_messages += 1;
-        }
+        self.bad_messages.insert(message);
         self.send(error_frame(problem, poll)).await?;
-        if self.bad_messages > BAD_MESSAGES_MAX {
+        if self.bad_messages.len() > BAD_MESSAGES_MAX {
             return Err(close_with(CloseCode::Policy, "too many messages that could not be served"));
         }
         Ok(())

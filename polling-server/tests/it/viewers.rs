@@ -120,6 +120,22 @@ async fn the_number_alone_comes_at_most_once_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_comes_is_told_when_others_go_at_once() {
+    let (store, poll) = (Arc::new(MemoryStore::default()), poll(2, |_| {}));
+    store.create(&poll).await.expect("created");
+    let hub = hub(&store);
+    let before = ask(&hub, &poll).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let mut after = ask(&hub, &poll).await;
+    assert_eq!(count(&after.first), 2);
+    drop(before);
+    let soon = tokio::time::timeout(Duration::from_secs(2), told(&mut after)).await;
+    assert_eq!(soon.expect("although it is the number of before"), 1);
+    let still = tokio::time::timeout(Duration::from_secs(60), told(&mut after)).await;
+    assert!(still.is_err(), "once");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_poll_that_nobody_asks_about_is_not_counted() {
     let (store, poll) = (Arc::new(MemoryStore::default()), poll(2, |_| {}));
     store.create(&poll).await.expect("created");

@@ -165,7 +165,12 @@ async fn an_unknown_poll_or_receipt_is_not_found() {
     }
     let poll = server.create(json!({})).await;
     let receipt = server.vote(&poll, "a", 1).await.expect(202)["receipt"].as_str().map(str::to_owned).expect("a receipt");
-    for forged in ["x".to_owned(), receipt[..114].to_owned(), receipt.replace(&receipt[60..61], if receipt[60..].starts_with('_') { "-" } else { "_" }), "é".to_owned()] {
+    for forged in [
+        "x".to_owned(),
+        receipt[..114].to_owned(),
+        receipt.replace(&receipt[60..61], if receipt[60..].starts_with('_') { "-" } else { "_" }),
+        "é".to_owned(),
+    ] {
         let forged: String = forged.bytes().map(|byte| format!("%{byte:02X}")).collect();
         server.get(&format!("/receipts/{forged}")).send().await.expect_problem(404, "receipt-not-found");
     }

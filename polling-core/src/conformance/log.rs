@@ -52,10 +52,25 @@ pub async fn vote_log(make: impl AsyncFn(usize) -> LogUnderTest) {
     a_full_queue_is_refused_at_once(make(3).await).await;
 }
 
+/// The next event. Asks again after what every source may answer: brokers may not know a new topic yet.
+async fn event(log: &LogUnderTest) -> SourceEvent {
+    let mut pauses = Pauses::default();
+    loop {
+        match log.source.next().await {
+            Ok(event) => return event,
+            Err(error) => {
+                let pause = pauses.next_pause();
+                assert!(pause < Duration::from_secs(1), "the log is read: {error:?}");
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
+}
+
 /// Starts every partition that is assigned and answers the first batch.
 async fn next_batch(log: &LogUnderTest, from: Offset) -> Batch {
     loop {
-        match log.source.next().await.expect("the log is read") {
+        match event(log).await {
             SourceEvent::Assigned(partitions) => {
                 for partition in partitions {
                     log.source.start(partition, from, None).await.expect("the partition starts");
@@ -83,7 +98,7 @@ async fn settled() {
 /// Reads until partitions are assigned.
 async fn assigned(log: &LogUnderTest) -> Vec<Partition> {
     loop {
-        match log.source.next().await.expect("the log is read") {
+        match event(log).await {
             SourceEvent::Assigned(partitions) => return partitions,
             SourceEvent::Revoked(_) => {}
             event => panic!("unexpected: {event:?}"),
@@ -146,7 +161,7 @@ async fn nothing_comes_before_it_is_told_where_to_begin(log: LogUnderTest) {
     let _call = record(&log, vote);
     settled().await;
     let mut assigned = loop {
-        match log.source.next().await.expect("the log is read") {
+        match event(&log).await {
             SourceEvent::Assigned(partitions) => break partitions,
             event => assert!(!matches!(event, SourceEvent::Closed | SourceEvent::Stopped { .. }), "unexpected: {event:?}"),
         }

@@ -118,12 +118,9 @@ impl Hub {
                     let news = counted.news.subscribe();
                     // From here on this watcher is counted there.
                     drop(base);
-                    match &*news.borrow() {
-                        // What was sent between the read and the subscription does not come again.
-                        PollNews::Frame(latest) if latest.version > first.version => first = Arc::clone(latest),
-                        PollNews::Frame(_) => {}
-                        PollNews::Gone => return Ok(None),
-                    }
+                    // What was sent between the read and the subscription does not come again.
+                    let PollNews::Frame(newest) = news.borrow().or_newer(first) else { return Ok(None) };
+                    first = newest;
                     news
                 }
                 None => {

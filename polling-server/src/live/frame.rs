@@ -110,6 +110,17 @@ pub enum PollNews {
     Gone,
 }
 
+impl PollNews {
+    /// What to show first to whoever read `first` and then got these news, which may have been made before or after that: the newest.
+    #[must_use]
+    pub fn or_newer(&self, first: Arc<PollFrame>) -> Self {
+        match self {
+            Self::Frame(latest) if latest.version <= first.version => Self::Frame(first),
+            newer => newer.clone(),
+        }
+    }
+}
+
 /// The states that a poll can be in.
 #[cfg(test)]
 const STATES: [PollState; 3] = [PollState::Scheduled, PollState::Open, PollState::Closed];

@@ -126,11 +126,8 @@ impl Hub {
             Some(topic) => {
                 let news = topic.news.subscribe();
                 // What was sent between the read and the subscription does not come again.
-                match &*news.borrow() {
-                    PollNews::Frame(latest) if latest.version > first.version => first = Arc::clone(latest),
-                    PollNews::Frame(_) => {}
-                    PollNews::Gone => return Ok(None),
-                }
+                let PollNews::Frame(newest) = news.borrow().or_newer(first) else { return Ok(None) };
+                first = newest;
                 news
             }
             None => {

@@ -193,17 +193,12 @@ impl<P: Send> Session<P> {
     }
 
     async fn add_poll(&mut self, poll: PollId, WatchedPoll { watched, is_insider }: WatchedPoll) -> Step {
-        let Watched { first, mut news } = watched;
+        let Watched { first, news } = watched;
         if is_insider {
             self.insider_of.insert(poll);
         }
-        // What came during the handshake takes the place of the snapshot, rather than to come right behind it; but news are made of what
-        // was known before some snapshots, too.
-        let is_newer = match &*news.borrow() {
-            PollNews::Frame(latest) => latest.version > first.version,
-            PollNews::Gone => true,
-        };
-        let newest = if is_newer { news.borrow_and_update().clone() } else { PollNews::Frame(first) };
+        // What came during the handshake takes the place of the snapshot. That it comes once more is passed over, as all that was shown.
+        let newest = news.borrow().or_newer(first);
         self.polls.insert(poll, WatchStream::from_changes(news));
         self.show(poll, newest).await
     }

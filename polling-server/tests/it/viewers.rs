@@ -193,6 +193,25 @@ async fn servers_tell_each_other_how_many_watch_and_forget_one_that_is_silent() 
     drop(first);
 }
 
+#[tokio::test]
+async fn a_snapshot_gives_way_to_newer_news_alone() {
+    let (store, poll) = (MemoryStore::default(), poll(2, |_| {}));
+    store.create(&poll).await.expect("created");
+    let before = Arc::new(PollFrame::new(&store.read(poll.id).await.expect("read").expect("there"), NOW));
+    store.apply(&batch(0, &[cast(&poll, 1, 1, &[1])])).await.expect("applied");
+    let after = Arc::new(PollFrame::new(&store.read(poll.id).await.expect("read").expect("there"), NOW));
+    let shown = |first: &Arc<PollFrame>, news: PollNews| match news.or_newer(Arc::clone(first)) {
+        PollNews::Frame(shown) => Some(shown),
+        PollNews::Gone => None,
+    };
+    let is = |shown: Option<Arc<PollFrame>>, wanted: &Arc<PollFrame>| shown.is_some_and(|shown| Arc::ptr_eq(&shown, wanted));
+    assert!(is(shown(&before, PollNews::Frame(Arc::clone(&after))), &after), "it came during the handshake");
+    assert!(is(shown(&after, PollNews::Frame(Arc::clone(&before))), &after), "it was made before the snapshot");
+    let same = Arc::new(before.with_viewers(poll.id, 1));
+    assert!(is(shown(&before, PollNews::Frame(same)), &before), "it says the same, and maybe an older number");
+    assert!(shown(&before, PollNews::Gone).is_none());
+}
+
 #[test]
 fn a_number_says_nothing_of_versions_and_comes_only_when_it_is_new() {
     let poll = poll(2, |_| {});

@@ -23,6 +23,15 @@ const VIEWS = [
   ["list", () => "/"],
 ];
 
+/** A visitor whose page leaves nothing to chance: it asks after the whole of the silence. */
+async function steadyVisitor(context, ...options) {
+  const page = await visitor(context, ...options);
+  await page.addInitScript(() => {
+    Math.random = () => 0;
+  });
+  return page;
+}
+
 const isLive = (page) => page.locator('.phase[data-phase="live"]').waitFor();
 const share = (page, option) => page.locator(".option", { hasText: option }).locator(".numbers strong");
 
@@ -60,7 +69,7 @@ async function wayOf(page) {
 for (const [view, path] of VIEWS) {
   test(`a browser that has lost its network says so at once, and is live again at once (${view})`, async (context) => {
     const poll = await createPoll({ question: "Gone offline?", options: ["Yes", "No"] });
-    const page = await visitor(context, LOST);
+    const page = await steadyVisitor(context, LOST);
     const way = await wayOf(page);
     await open(page, path(poll));
     await isLive(page);
@@ -76,7 +85,7 @@ for (const [view, path] of VIEWS) {
 
 test("where a browser without a network gets no answer at all, that is said soon as well", async (context) => {
   const poll = await createPoll({ question: "No answer?", options: ["Yes", "No"] });
-  const page = await visitor(context, LOST);
+  const page = await steadyVisitor(context, LOST);
   const way = await wayOf(page);
   await open(page, `/p/${poll.id}`);
   await isLive(page);
@@ -91,7 +100,7 @@ test("where a browser without a network gets no answer at all, that is said soon
 
 test("a long time without a network makes nobody wait longer when it is back", async (context) => {
   const poll = await createPoll({ question: "Long gone?", options: ["Yes", "No"] });
-  const page = await visitor(context, LOST);
+  const page = await steadyVisitor(context, LOST);
   await page.clock.install();
   const way = await wayOf(page);
   await open(page, `/p/${poll.id}`);
@@ -113,7 +122,7 @@ test("a long time without a network makes nobody wait longer when it is back", a
 
 test("a connection that leads nowhere is noticed in its silence, and made anew when there is a way", async (context) => {
   const poll = await createPoll({ question: "Unplugged?", options: ["Yes", "No"] });
-  const page = await visitor(context, LOST);
+  const page = await steadyVisitor(context, LOST);
   await page.clock.install();
   const way = await wayOf(page);
   await open(page, `/p/${poll.id}`);
@@ -134,7 +143,7 @@ test("a connection that leads nowhere is noticed in its silence, and made anew w
 
 test("where the server answers and its socket does not, the socket is replaced", async (context) => {
   const poll = await createPoll({ question: "Half gone?", options: ["Yes", "No"] });
-  const page = await visitor(context);
+  const page = await steadyVisitor(context);
   await page.clock.install();
   const way = await wayOf(page);
   await open(page, `/p/${poll.id}`);
@@ -151,7 +160,7 @@ test("where the server answers and its socket does not, the socket is replaced",
 
 test("a socket that is quiet because nothing happens is left alone", async (context) => {
   const poll = await createPoll({ question: "Quiet?", options: ["Yes", "No"] });
-  const page = await visitor(context);
+  const page = await steadyVisitor(context);
   await page.clock.install();
   const way = await wayOf(page);
   await open(page, `/p/${poll.id}`);
@@ -169,7 +178,7 @@ test("a socket that is quiet because nothing happens is left alone", async (cont
 
 test("a vote on a connection that leads nowhere is sent again under its name, and counts once", async (context) => {
   const poll = await createPoll({ question: "Into the void?", options: ["Yes", "No"] });
-  const page = await visitor(context, LOST);
+  const page = await steadyVisitor(context, LOST);
   await page.clock.install();
   await open(page, `/p/${poll.id}`);
   const names = [];
